@@ -1,0 +1,194 @@
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::StackError;
+use crate::artifacts::{Artifacts, run};
+use crate::checkout::make_dir;
+use crate::daemon::{Daemon, write_whole};
+use crate::probe;
+use crate::secrets::random_hex;
+
+const START_LIMIT: Duration = Duration::from_secs(90);
+const STOP_GRACE: Duration = Duration::from_secs(30);
+
+/// How a Kafka broker of ours is set up.
+#[derive(Clone, Debug)]
+pub struct KafkaSettings {
+    /// Port for clients on 127.0.0.1.
+    pub port: u16,
+    /// Port of the controller on 127.0.0.1.
+    pub controller_port: u16,
+    /// Folder for its configuration and its log segments; made by the first start.
+    pub data: PathBuf,
+    /// Most heap of the JVM. About as much again is used outside of it.
+    pub heap_mb: u16,
+    /// For servers that live for minutes: compile quickly rather than well.
+    pub short_lived: bool,
+}
+
+/// A Kafka broker on this machine: one node that is broker and controller (KRaft).
+#[derive(Debug)]
+pub struct Kafka {
+    settings: KafkaSettings,
+    java: PathBuf,
+    jars: PathBuf,
+    log4j: PathBuf,
+    daemon: Daemon,
+}
+
+impl Kafka {
+    /// A broker that may or may not run; nothing is started.
+    pub fn new(settings: KafkaSettings, artifacts: &Artifacts, daemon: Daemon) -> Self {
+        let Artifacts {
+            kafka_jars,
+            java,
+            log4j,
+            ..
+        } = artifacts.clone();
+        Self {
+            settings,
+            java,
+            jars: kafka_jars,
+            log4j,
+            daemon,
+        }
+    }
+
+    /// Host and port for clients.
+    pub fn brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.settings.port)
+    }
+
+    /// Starts the broker and waits until it answers; formats its folder first if it is new. Harmless if it runs.
+    ///
+    /// # Errors
+    /// If it cannot be formatted or started, or does not answer within one and a half minutes.
+    pub fn start(&self) -> Result<(), StackError> {
+        if self.daemon.pid().is_none() {
+            let properties = self.configure()?;
+            self.format(&properties)?;
+            let mut command = self.command("kafka.Kafka");
+            command.arg(&properties);
+            self.daemon.spawn(&mut command)?;
+        }
+        self.daemon
+            .wait_ready(START_LIMIT, || probe::kafka(&self.brokers()))
+    }
+
+    /// Controlled shutdown.
+    ///
+    /// # Errors
+    /// If the broker cannot be removed.
+    pub fn stop(&self) -> Result<(), StackError> {
+        self.daemon.stop(Signal::TERM, STOP_GRACE)
+    }
+
+    /// `kill -9`: the next start recovers its log segments.
+    ///
+    /// # Errors
+    /// If the process cannot be removed.
+    pub fn kill(&self) -> Result<(), StackError> {
+        self.daemon.stop(Signal::KILL, Duration::ZERO)
+    }
+
+    /// Freezes the broker: connections stay open, nobody answers.
+    pub fn pause(&self) {
+        self.daemon.signal(Signal::STOP);
+    }
+
+    /// Wakes what [`pause`](Self::pause) froze.
+    pub fn resume(&self) {
+        self.daemon.signal(Signal::CONT);
+    }
+
+    /// Its process, if it runs.
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// Written anew at each start, so that a changed setting reaches folders that are already there.
+    fn configure(&self) -> Result<PathBuf, StackError> {
+        let KafkaSettings {
+            port,
+            controller_port,
+            data,
+            ..
+        } = &self.settings;
+        make_dir(data)?;
+        let properties = data.join("server.properties");
+        let text = format!(
+            "# Written by local-stack at each start.\n\
+             process.roles=broker,controller\n\
+             node.id=1\n\
+             controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             controller.listener.names=CONTROLLER\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             log.dirs={}\n\
+             num.partitions=12\n\
+             # Topics come from the registry (`sagactl migrate`); a typing error must not become a topic.\n\
+             auto.create.topics.enable=false\n\
+             # One node: nothing can be replicated.\n\
+             offsets.topic.replication.factor=1\n\
+             offsets.topic.num.partitions=12\n\
+             transaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\n\
+             transaction.state.log.num.partitions=4\n\
+             share.coordinator.state.topic.replication.factor=1\n\
+             share.coordinator.state.topic.min.isr=1\n\
+             # A killed consumer is missed within a second where a test asks for that (default 6 s).\n\
+             group.min.session.timeout.ms=1000\n\
+             group.consumer.min.session.timeout.ms=1000\n\
+             group.consumer.min.heartbeat.interval.ms=100\n\
+             group.initial.rebalance.delay.ms=0\n\
+             # The default takes 128 MB of the heap.\n\
+             log.cleaner.dedupe.buffer.size=16777216\n\
+             controlled.shutdown.max.retries=1\n",
+            self.log_dir().display()
+        );
+        write_whole(&properties, text.as_bytes())?;
+        Ok(properties)
+    }
+
+    fn format(&self, properties: &Path) -> Result<(), StackError> {
+        if self.log_dir().join("meta.properties").is_file() {
+            return Ok(());
+        }
+        // 16 bytes in base64: 21 characters of any kind and one with four bits of padding.
+        let cluster_id = format!("{}A", &random_hex()?[..21]);
+        let mut command = self.command("kafka.tools.StorageTool");
+        command
+            .args(["format", "--cluster-id", &cluster_id, "--config"])
+            .arg(properties);
+        run("format Kafka's folder", &mut command).map(drop)
+    }
+
+    fn command(&self, class: &str) -> Command {
+        let mut command = Command::new(&self.java);
+        command
+            .arg(format!("-Xmx{}m", self.settings.heap_mb))
+            .args([
+                "-XX:+UseG1GC",
+                "-XX:+ExitOnOutOfMemoryError",
+                "-Djava.awt.headless=true",
+            ])
+            .arg(format!("-Dlog4j2.configurationFile={}", self.log4j.display()))
+            .current_dir(&self.settings.data)
+            // Options of somebody's shell would change our heap and write to our log.
+            .env_remove("JAVA_TOOL_OPTIONS")
+            .env_remove("CLASSPATH");
+        if self.settings.short_lived {
+            command.arg("-XX:TieredStopAtLevel=1");
+        }
+        command.arg("-cp").arg(self.jars.join("*")).arg(class);
+        command
+    }
+
+    fn log_dir(&self) -> PathBuf {
+        self.settings.data.join("segments")
+    }
+}

@@ -1,0 +1,265 @@
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::StackError;
+use crate::account::Account;
+use crate::artifacts::{Artifacts, run};
+use crate::checkout::make_dir;
+use crate::daemon::{Daemon, children_of, start_time, write_whole};
+use crate::probe;
+use crate::wait::{Look, until};
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+const STOP_GRACE: Duration = Duration::from_secs(30);
+/// Backends notice within moments that their postmaster was killed.
+const ORPHANS_LIMIT: Duration = Duration::from_secs(10);
+
+/// How a PostgreSQL server of ours is set up.
+#[derive(Clone, Debug)]
+pub struct PostgresSettings {
+    /// Port on 127.0.0.1.
+    pub port: u16,
+    /// Data directory; made by the first start.
+    pub data: PathBuf,
+    /// Password of the superuser `postgres`.
+    pub password: String,
+    /// Most sessions at the same time.
+    pub max_connections: u16,
+    /// Page cache of the server.
+    pub shared_buffers_mb: u16,
+    /// Off: a crash of the machine (not of the server) loses data. Only for tests that do not look at that.
+    pub fsync: bool,
+}
+
+/// A PostgreSQL server on this machine.
+#[derive(Debug)]
+pub struct Postgres {
+    settings: PostgresSettings,
+    programs: PathBuf,
+    account: Option<Account>,
+    daemon: Daemon,
+}
+
+impl Postgres {
+    /// A server that may or may not run; nothing is started.
+    pub fn new(
+        settings: PostgresSettings,
+        artifacts: &Artifacts,
+        account: Option<Account>,
+        daemon: Daemon,
+    ) -> Self {
+        Self {
+            settings,
+            programs: artifacts.postgres.join("bin"),
+            account,
+            daemon,
+        }
+    }
+
+    /// The address for the superuser, with its password.
+    pub fn admin_url(&self) -> String {
+        format!(
+            "postgres://postgres:{}@{}/postgres",
+            self.settings.password,
+            self.address()
+        )
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.settings.port)
+    }
+
+    /// Starts the server and waits until it takes connections; makes its data directory first if there is none.
+    /// Harmless if it runs.
+    ///
+    /// # Errors
+    /// If it cannot be made or started, or does not answer within a minute.
+    pub fn start(&self) -> Result<(), StackError> {
+        if self.daemon.pid().is_none() {
+            self.init()?;
+            self.configure()?;
+            let mut command = Command::new(self.programs.join("postgres"));
+            command
+                .arg("-D")
+                .arg(&self.settings.data)
+                .current_dir(&self.settings.data);
+            self.as_account(&mut command);
+            self.daemon.spawn(&mut command)?;
+        }
+        self.daemon
+            .wait_ready(START_LIMIT, || probe::postgres(&self.address()))
+    }
+
+    /// Fast mode: sessions are ended, everything is written out.
+    ///
+    /// # Errors
+    /// If the server cannot be removed.
+    pub fn stop(&self) -> Result<(), StackError> {
+        self.daemon.stop(Signal::INT, STOP_GRACE)
+    }
+
+    /// Immediate mode: no checkpoint, so the next start recovers from the WAL, as after a crash.
+    ///
+    /// # Errors
+    /// If the server cannot be removed.
+    pub fn stop_immediately(&self) -> Result<(), StackError> {
+        self.resume();
+        self.daemon.stop(Signal::QUIT, STOP_GRACE)
+    }
+
+    /// `kill -9` of the postmaster and of its backends.
+    ///
+    /// # Errors
+    /// If a process cannot be removed.
+    pub fn kill(&self) -> Result<(), StackError> {
+        let backends = self.backends();
+        self.daemon.stop(Signal::KILL, Duration::ZERO)?;
+        signal_each(&backends, Signal::KILL);
+        // The next postmaster refuses to start while one of them still has the shared memory.
+        until(
+            "the end of PostgreSQL's backends",
+            ORPHANS_LIMIT,
+            || match backends.iter().filter(|&&pid| start_time(pid).is_some()).count() {
+                0 => Look::Ready,
+                left => Look::NotYet(format!("{left} still run")),
+            },
+        )
+    }
+
+    /// Freezes the server with all its sessions: connections stay open, nobody answers.
+    pub fn pause(&self) {
+        // The postmaster first, so that no new backend comes after the others are frozen.
+        self.daemon.signal(Signal::STOP);
+        signal_each(&self.backends(), Signal::STOP);
+    }
+
+    /// Wakes what [`pause`](Self::pause) froze.
+    pub fn resume(&self) {
+        signal_each(&self.backends(), Signal::CONT);
+        self.daemon.signal(Signal::CONT);
+    }
+
+    /// Its process, if it runs.
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    fn backends(&self) -> Vec<Pid> {
+        self.daemon.pid().map(children_of).unwrap_or_default()
+    }
+
+    fn init(&self) -> Result<(), StackError> {
+        let data = &self.settings.data;
+        if data.join("PG_VERSION").is_file() {
+            return Ok(());
+        }
+        make_dir(data)?;
+        if let Some(account) = &self.account {
+            account.own(data)?;
+        }
+        set_mode(data, 0o700)?;
+        let password_file = data.with_extension("password");
+        self.write_owned(&password_file, &format!("{}\n", self.settings.password))?;
+        let mut command = Command::new(self.programs.join("initdb"));
+        command
+            .arg("--pgdata")
+            .arg(data)
+            .arg("--pwfile")
+            .arg(&password_file)
+            .args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8"])
+            // The same order of texts on every system, whatever its C library thinks.
+            .args([
+                "--locale=C",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+            ])
+            .current_dir(data);
+        if !self.settings.fsync {
+            command.arg("--no-sync");
+        }
+        self.as_account(&mut command);
+        let made = run("make PostgreSQL's data directory", &mut command);
+        fs::remove_file(&password_file)
+            .map_err(StackError::io(|| format!("remove {}", password_file.display())))?;
+        made?;
+        let main = data.join("postgresql.conf");
+        let text =
+            fs::read_to_string(&main).map_err(StackError::io(|| format!("read {}", main.display())))?;
+        self.write_owned(&main, &format!("{text}\ninclude = 'quadrille.conf'\n"))
+    }
+
+    /// Written anew at each start, so that a changed setting reaches data directories that are already there.
+    fn configure(&self) -> Result<(), StackError> {
+        let PostgresSettings {
+            port,
+            max_connections,
+            shared_buffers_mb,
+            fsync,
+            ..
+        } = &self.settings;
+        let fsync = if *fsync { "on" } else { "off" };
+        let text = format!(
+            "# Written by local-stack at each start; changes of your own go into postgresql.auto.conf (ALTER SYSTEM).\n\
+             listen_addresses = '127.0.0.1'\n\
+             port = {port}\n\
+             # A path of a socket must be short, and a checkout's path may be long.\n\
+             unix_socket_directories = ''\n\
+             password_encryption = 'scram-sha-256'\n\
+             max_connections = {max_connections}\n\
+             shared_buffers = '{shared_buffers_mb}MB'\n\
+             max_wal_size = '2GB'\n\
+             fsync = {fsync}\n\
+             timezone = 'UTC'\n\
+             log_timezone = 'UTC'\n\
+             log_line_prefix = '%m [%p] %u@%d '\n\
+             log_lock_waits = on\n\
+             idle_in_transaction_session_timeout = '10min'\n"
+        );
+        self.write_owned(&self.settings.data.join("quadrille.conf"), &text)
+    }
+
+    fn write_owned(&self, path: &Path, text: &str) -> Result<(), StackError> {
+        write_whole(path, b"")?;
+        set_mode(path, 0o600)?;
+        fs::write(path, text).map_err(StackError::io(|| format!("write {}", path.display())))?;
+        self.account.as_ref().map_or(Ok(()), |account| account.own(path))
+    }
+
+    fn as_account(&self, command: &mut Command) {
+        if let Some(account) = &self.account {
+            account.run(command);
+        }
+        // Settings of a client on this machine are not for a server.
+        for key in [
+            "PGDATA",
+            "PGHOST",
+            "PGPORT",
+            "PGUSER",
+            "PGDATABASE",
+            "PGPASSWORD",
+            "PGSERVICE",
+            "PGOPTIONS",
+        ] {
+            command.env_remove(key);
+        }
+    }
+}
+
+fn signal_each(processes: &[Pid], signal: Signal) {
+    for &pid in processes {
+        if kill_process(pid, signal).is_err() {
+            // It ended by itself, which is what a signal to it was for, or nothing that we can mend.
+        }
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), StackError> {
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .map_err(StackError::io(|| format!("set the mode of {}", path.display())))
+}
