@@ -1,0 +1,14 @@
+//! | path | answer |
+//! |---|---|
+//! | `/live` | 200 as long as the process can answer at all |
+//! | `/ready` | 200 if every required check is up and the process is not stopping, else 503; JSON that names each check |
+//! | `/metrics` | Prometheus text |
+//!
+//! It has no login, so it belongs on an address that only the cluster can reach.
+
+mod health;
+mod process_metrics;
+mod server;
+
+pub use health::{Check, Health, Report, Status};
+pub use server::Admin;
