@@ -1,0 +1,135 @@
+# The verbs of this repository. `./justw` runs them where `just` is not installed.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+export QUADRILLE_ROOT := justfile_directory()
+
+buf_version := "1.75.0"
+check_jsonschema_version := "0.39.0"
+stack := "cargo run --quiet --package local-stack --"
+
+# List the verbs.
+[private]
+default:
+    @{{ just_executable() }} --justfile {{ quote(justfile()) }} --list --unsorted
+
+# Start everything (databases, broker, services) and print where each thing is.
+up *ARGS: _needs
+    @cargo run --package local-stack -- up {{ ARGS }}
+
+# Stop everything; data stays.
+down *ARGS: _needs
+    @{{ stack }} down {{ ARGS }}
+
+# Stop everything and remove the data.
+reset *ARGS: _needs
+    @{{ stack }} reset {{ ARGS }}
+
+# Show what runs where.
+status *ARGS: _needs
+    @{{ stack }} status {{ ARGS }}
+
+# Show logs: `logs`, `logs order`, `logs kafka -f`.
+logs *ARGS: _needs
+    @{{ stack }} logs {{ ARGS }}
+
+# A narrated run: place, reserve, pay, confirm; decline and compensate; kill and recover; the books at the end.
+demo *ARGS: up
+    @{{ stack }} run -- sagactl demo {{ ARGS }}
+
+# All tests, with a PostgreSQL and a Kafka of their own: `test`, `test -p saga-core`.
+test *ARGS: _needs
+    cargo run --package local-stack -- with-test-stack -- {{ just_executable() }} --justfile {{ quote(justfile()) }} _test {{ ARGS }}
+
+# Benchmarks against the machine's limits; figures also go to .local/bench/latest.json.
+bench *ARGS: _needs
+    cargo run --release --package bench -- {{ ARGS }}
+
+# What has to be green before a change lands: check, then test.
+verify: check test
+
+# Everything of `verify` but the tests.
+check: fmt-check lint deny buf compose-check script-check
+
+# Format the code.
+fmt:
+    cargo fmt --all
+
+# Check the format of the code.
+fmt-check:
+    cargo fmt --all --check
+
+# Clippy; a warning is an error.
+lint: _needs
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Licences, sources and duplicate versions of dependencies.
+deny:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! cargo deny --version >/dev/null 2>&1; then
+        echo "deny: skipped, cargo-deny is not here; get it with: cargo install --locked cargo-deny (3 minutes)"
+        exit 0
+    fi
+    cargo deny --log-level error check bans licenses sources
+
+# Known vulnerabilities of dependencies; needs the network.
+advisories:
+    cargo deny --log-level error check advisories
+
+# Lint the .proto files.
+buf:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    deploy/native/prerequisites.sh node
+    tool=.local/npm/node_modules/.bin/buf
+    if [ "$("$tool" --version 2>/dev/null)" != {{ buf_version }} ]; then
+        echo "buf: fetching {{ buf_version }} from npm"
+        npm install --prefix .local/npm --no-audit --no-fund --loglevel=error @bufbuild/buf@{{ buf_version }}
+    fi
+    "$tool" lint proto
+    "$tool" format --diff --exit-code proto
+
+# Check the compose file against the Compose specification; works without Docker.
+compose-check:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    deploy/native/prerequisites.sh python
+    venv=.local/check-venv
+    if ! "$venv/bin/check-jsonschema" --version 2>/dev/null | grep -q '{{ check_jsonschema_version }}$'; then
+        echo "compose-check: fetching check-jsonschema {{ check_jsonschema_version }} from PyPI"
+        python3 -m venv "$venv"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check check-jsonschema=={{ check_jsonschema_version }}
+    fi
+    "$venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec deploy/compose.yaml
+
+# Check the syntax of the shell scripts.
+script-check:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for script in justw .ci/run deploy/native/*.sh; do
+        bash -n "$script"
+        [ -x "$script" ] || { echo "$script is not executable"; exit 1; }
+    done
+
+# What cargo needs from the system before it can build.
+[private]
+_needs:
+    @deploy/native/prerequisites.sh build
+
+# The tests themselves, inside `with-test-stack`. The services are built first, since failure tests run them.
+[private]
+_test *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    scope=({{ ARGS }})
+    if [ ${#scope[@]} -eq 0 ]; then
+        scope=(--workspace)
+        cargo build --workspace --bins
+    fi
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run "${scope[@]}"
+        [ "${scope[*]}" != --workspace ] || cargo test --workspace --doc
+    else
+        cargo test "${scope[@]}"
+    fi
