@@ -54,6 +54,9 @@ pub mod shutdown;
 /// Signatures of webhooks as the Standard Webhooks specification (1.0.0) has them.
 pub mod webhook;
 
+/// Named points at which a test makes a process crash, fail or wait.
+pub mod fault;
+
 /// The TLS implementation that every client and server of the process uses.
 pub mod tls;
 
