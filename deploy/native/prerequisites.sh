@@ -71,8 +71,8 @@ install_packages() {
     echo "prerequisites: installing $* ($apt install)" >&2
     local env_prefix=(env DEBIAN_FRONTEND=noninteractive)
     [[ "$apt" == sudo* ]] && env_prefix=(sudo -n env DEBIAN_FRONTEND=noninteractive)
-    "${env_prefix[@]}" apt-get -q update >&2 || echo "prerequisites: apt-get update failed, going on with the lists that are here" >&2
-    "${env_prefix[@]}" apt-get -q install -y --no-install-recommends "$@" >&2
+    "${env_prefix[@]}" apt-get -qq update >&2 || echo "prerequisites: apt-get update failed, going on with the lists that are here" >&2
+    "${env_prefix[@]}" apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends "$@" >&2
 }
 
 main() {

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -5,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::StackError;
 use crate::checkout::make_dir;
@@ -111,13 +113,22 @@ pub(crate) fn reachable(account: Option<&Account>, preferred: &Path) -> Result<P
     fs::set_permissions(&substitute, fs::Permissions::from_mode(0o755)).map_err(StackError::io(|| {
         format!("set the mode of {}", substitute.display())
     }))?;
-    eprintln!(
+    say_once(format!(
         "  postgres: the account `{}` may not enter {}, using {}",
         account.name,
         preferred.display(),
         substitute.display()
-    );
+    ));
     Ok(substitute)
+}
+
+fn say_once(line: String) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if !said.contains(&line) {
+        eprintln!("{line}");
+        said.insert(line);
+    }
 }
 
 #[cfg(test)]

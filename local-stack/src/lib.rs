@@ -9,11 +9,32 @@
 /// What tests use.
 mod test_stack;
 
+/// The stack of a checkout: up, down, reset, and single parts of it.
+pub mod stack;
+
+/// What runs where.
+mod report;
+
+/// The table of our services, and what each of them reads from its environment.
+pub mod services;
+
+/// The servers that a stack has, and how each of them came to be here.
+mod parts;
+
 /// One PostgreSQL server.
 mod postgres;
 
 /// One Kafka broker.
 mod kafka;
+
+/// One Redis server.
+mod redis;
+
+/// Servers in containers.
+mod compose;
+
+/// The services' programs.
+mod build;
 
 /// A process that outlives the program which starts it.
 mod daemon;
@@ -36,7 +57,7 @@ mod account;
 /// Places in a checkout.
 mod checkout;
 
-/// Ports that nobody listens on.
+/// Ports of a stack, and ports that nobody listens on.
 mod ports;
 
 /// Generated passwords.
@@ -45,8 +66,15 @@ mod secrets;
 /// What can go wrong.
 mod error;
 
+pub use build::Programs;
+pub use checkout::Checkout;
 pub use daemon::Daemon;
 pub use error::StackError;
 pub use kafka::{Kafka, KafkaSettings};
+pub use parts::{Part, Placed, Placement, Way, Wishes};
+pub use ports::Ports;
 pub use postgres::{Postgres, PostgresSettings};
+pub use redis::Redis;
+pub use report::Report;
+pub use secrets::Secrets;
 pub use test_stack::{Addresses, KAFKA_VARIABLE, POSTGRES_VARIABLE, TestStack, TestStackOptions};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::StackError;
 use crate::account::Account;
@@ -84,6 +84,7 @@ impl Postgres {
         if self.daemon.pid().is_none() {
             self.init()?;
             self.configure()?;
+            self.remove_lock_of_the_dead()?;
             let mut command = Command::new(self.programs.join("postgres"));
             command
                 .arg("-D")
@@ -222,6 +223,24 @@ impl Postgres {
              idle_in_transaction_session_timeout = '10min'\n"
         );
         self.write_owned(&self.settings.data.join("quadrille.conf"), &text)
+    }
+
+    /// PostgreSQL takes a zombie for a server that runs. Where process 1 is slow to reap orphans (many containers), a
+    /// killed server would keep the next one from starting. Sessions of it that still live are found by their shared
+    /// memory, with or without this file.
+    fn remove_lock_of_the_dead(&self) -> Result<(), StackError> {
+        let path = self.settings.data.join("postmaster.pid");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let pid = text
+            .lines()
+            .next()
+            .and_then(|line| Pid::from_raw(line.trim().parse().ok()?));
+        match pid {
+            Some(pid) if test_kill_process(pid).is_ok() && start_time(pid).is_none() => {
+                fs::remove_file(&path).map_err(StackError::io(|| format!("remove {}", path.display())))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn write_owned(&self, path: &Path, text: &str) -> Result<(), StackError> {

@@ -23,13 +23,14 @@ pub fn postgres(address: &str) -> Result<(), String> {
         stream.write_all(&packet)?;
         let mut head = [0; 5];
         stream.read_exact(&mut head)?;
+        // Read to its end, or the server would log a connection that was reset.
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]).clamp(4, 4096) - 4;
+        let mut body = vec![0; length as usize];
+        stream.read_exact(&mut body)?;
         if head[0] == b'R' {
             return Ok(Ok(()));
         }
         // An ErrorResponse: fields of one letter and a text each, 'M' is the message for people.
-        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]).clamp(4, 4096) - 4;
-        let mut body = vec![0; length as usize];
-        stream.read_exact(&mut body)?;
         let message = body
             .split(|&byte| byte == 0)
             .find_map(|field| field.strip_prefix(b"M"));

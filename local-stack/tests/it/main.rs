@@ -4,6 +4,9 @@
 /// A stack of one's own and what may be done to it.
 mod private_stack;
 
+/// The stack for people: a second `up` is harmless, `down` leaves nothing running, `reset` leaves nothing at all.
+mod up_and_down;
+
 /// The program that runs a command with servers for tests.
 mod with_test_stack;
 

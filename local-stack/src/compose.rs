@@ -1,0 +1,116 @@
+use std::process::{Command, Stdio};
+
+use crate::StackError;
+use crate::checkout::Checkout;
+use crate::parts::Part;
+use crate::ports::{Ports, offset};
+use crate::secrets::{Secrets, write_private};
+use crate::services::SERVICES;
+
+/// Whether a Docker engine answers and has Compose.
+pub(crate) fn engine_answers() -> bool {
+    let succeeds = |arguments: &[&str]| {
+        let mut command = Command::new("docker");
+        let quiet = command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        quiet.status().is_ok_and(|status| status.success())
+    };
+    succeeds(&["info"]) && succeeds(&["compose", "version"])
+}
+
+/// Starts containers and waits until their health checks pass.
+pub(crate) fn up(checkout: &Checkout, ports: Ports, parts: &[Part]) -> Result<(), StackError> {
+    let mut command = compose(checkout, ports);
+    command
+        .args(["up", "--detach", "--wait", "--wait-timeout", "180"])
+        .args(parts.iter().map(|part| part.name()));
+    visibly("start containers", &mut command)
+}
+
+/// Removes the containers; their data stays in volumes.
+pub(crate) fn down(checkout: &Checkout, ports: Ports, with_data: bool) -> Result<(), StackError> {
+    let mut command = compose(checkout, ports);
+    command.args(["--profile", "*", "down", "--remove-orphans"]);
+    if with_data {
+        command.arg("--volumes");
+    }
+    visibly("remove containers", &mut command)
+}
+
+/// Writes ports and passwords where `docker compose --env-file` finds them; no image and no file in git holds one.
+pub(crate) fn write_environment(
+    checkout: &Checkout,
+    ports: Ports,
+    secrets: &Secrets,
+) -> Result<(), StackError> {
+    let mut lines = vec![
+        "# Written by local-stack. docker compose --env-file .local/compose.env -f deploy/compose.yaml …"
+            .to_owned(),
+        format!("COMPOSE_PROJECT_NAME={}", project(ports)),
+        format!("POSTGRES_PASSWORD={}", secrets.postgres_superuser),
+        format!("REDIS_PASSWORD={}", secrets.redis),
+        format!("PROVIDER_KEY={}", secrets.provider_key),
+        format!("WEBHOOK_SECRET={}", secrets.webhook_secret),
+        format!("POSTGRES_PORT={}", ports.at(offset::POSTGRES)),
+        format!("KAFKA_PORT={}", ports.at(offset::KAFKA)),
+        format!("REDIS_PORT={}", ports.at(offset::REDIS)),
+        format!("JAEGER_PORT={}", ports.at(offset::JAEGER)),
+        format!("OTLP_PORT={}", ports.at(offset::OTLP)),
+        format!("KAFDROP_PORT={}", ports.at(offset::KAFDROP)),
+        format!("SANDBOX_PORT={}", ports.at(offset::SANDBOX)),
+        format!("PAYMENT_WEBHOOK_PORT={}", ports.at(offset::PAYMENT_WEBHOOK)),
+    ];
+    for service in SERVICES {
+        if let Some(grpc) = service.grpc {
+            lines.push(format!("{}_GRPC_PORT={}", service.key_prefix, ports.at(grpc)));
+        }
+        lines.push(format!(
+            "{}_ADMIN_PORT={}",
+            service.key_prefix,
+            ports.at(service.admin)
+        ));
+    }
+    for (role, password) in &secrets.roles {
+        lines.push(format!("ROLE_{}_PASSWORD={password}", role.to_uppercase()));
+    }
+    lines.push(String::new());
+    write_private(&checkout.state().join("compose.env"), &lines.join("\n"))
+}
+
+fn compose(checkout: &Checkout, ports: Ports) -> Command {
+    let mut command = Command::new("docker");
+    command
+        .args(["compose", "--project-name", &project(ports)])
+        .arg("--file")
+        .arg(checkout.root().join("deploy/compose.yaml"))
+        .arg("--env-file")
+        .arg(checkout.state().join("compose.env"));
+    command
+}
+
+/// Two checkouts have different ports, so their containers have different names.
+fn project(ports: Ports) -> String {
+    format!("quadrille-{}", ports.base())
+}
+
+/// Runs a program whose output is progress for people.
+pub(crate) fn visibly(doing: &str, command: &mut Command) -> Result<(), StackError> {
+    let name = command.get_program().display().to_string();
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .map_err(StackError::io(|| format!("{doing} ({name})")))?;
+    if status.success() {
+        return Ok(());
+    }
+    let doing = doing.to_owned();
+    Err(StackError::Command {
+        doing,
+        command: name,
+        status: status.to_string(),
+        output: String::new(),
+    })
+}
