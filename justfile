@@ -107,7 +107,7 @@ compose-check:
 script-check:
     #!/usr/bin/env bash
     set -euo pipefail
-    for script in justw .ci/run deploy/native/*.sh; do
+    for script in justw .ci/run deploy/ready deploy/native/*.sh; do
         bash -n "$script"
         [ -x "$script" ] || { echo "$script is not executable"; exit 1; }
     done

@@ -76,6 +76,11 @@ pub(crate) fn write_environment(
     for (role, password) in &secrets.roles {
         lines.push(format!("ROLE_{}_PASSWORD={password}", role.to_uppercase()));
     }
+    // The form that `sagactl migrate --secrets` reads. Single quotes: compose takes the text as it is.
+    lines.push(format!(
+        "SECRETS_JSON='{}'",
+        serde_json::json!({ "roles": secrets.roles })
+    ));
     lines.push(String::new());
     write_private(&checkout.state().join("compose.env"), &lines.join("\n"))
 }
