@@ -1,9 +1,10 @@
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::task::JoinError;
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, Health};
@@ -101,11 +102,13 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// | 70 | the work failed, panicked, or did not end within `SHUTDOWN_GRACE_MS` |
 ///
 /// `read` is a constructor as in [`config`](crate::config); `--help` is made from it.
+///
+/// The work need not be `Send`: it runs on the main thread. What should use all cores is spawned by it.
 pub fn run<C, R, W, F>(about: About, read: R, work: W) -> ExitCode
 where
     R: Fn(&mut Env) -> Option<C>,
     W: FnOnce(C, Process) -> F,
-    F: Future<Output = Result<(), Failure>> + Send + 'static,
+    F: Future<Output = Result<(), Failure>>,
 {
     let read_all = |env: &mut Env| {
         let config = read(env);
@@ -142,7 +145,7 @@ where
 async fn live<W, F>(about: About, unread: Vec<String>, common: Common, work: W) -> u8
 where
     W: FnOnce(Process) -> F,
-    F: Future<Output = Result<(), Failure>> + Send + 'static,
+    F: Future<Output = Result<(), Failure>>,
 {
     let telemetry = match Telemetry::init(&common.telemetry) {
         Ok(telemetry) => telemetry,
@@ -191,7 +194,7 @@ where
         telemetry: telemetry.clone(),
         admin,
     };
-    let code = until_done(tokio::spawn(work(process)), shutdown, health).await;
+    let code = until_done(work(process), shutdown, health).await;
     farewell.cancel();
     upkeep.abort();
     tracing::info!(code, "{} ends", about.name);
@@ -201,7 +204,7 @@ where
 
 /// Waits for the work, or until there is a reason not to.
 async fn until_done(
-    mut work: tokio::task::JoinHandle<Result<(), Failure>>,
+    work: impl Future<Output = Result<(), Failure>>,
     shutdown: Shutdown,
     health: Health,
 ) -> u8 {
@@ -213,42 +216,29 @@ async fn until_done(
         })
     };
     let code = tokio::select! {
-        ended = &mut work => exit_code(ended),
-        impatience = shutdown.listen() => match impatience {
-            Ok(Impatience::SecondSignal) => {
-                tracing::error!("ends without finishing its work, as asked");
-                work.abort();
-                Failure::INTERNAL
+        // Nothing of the work is looked at after a panic.
+        ended = AssertUnwindSafe(work).catch_unwind() => match ended {
+            Ok(Ok(())) => 0,
+            Ok(Err(failure)) => {
+                tracing::error!(cause = %failure, "failed");
+                failure.code()
             }
-            Ok(Impatience::GraceIsOver) => {
-                tracing::error!("ends without finishing its work, which took longer than SHUTDOWN_GRACE_MS");
-                work.abort();
-                Failure::INTERNAL
-            }
-            Err(error) => {
-                tracing::error!(%error, "signal handlers cannot be installed");
-                work.abort();
-                Failure::INTERNAL
-            }
+            // The panic hook has told.
+            Err(_) => Failure::INTERNAL,
         },
+        impatience = shutdown.listen() => {
+            match impatience {
+                Ok(Impatience::SecondSignal) => tracing::error!("ends without finishing its work, as asked"),
+                Ok(Impatience::GraceIsOver) => {
+                    tracing::error!("ends without finishing its work, which took longer than SHUTDOWN_GRACE_MS");
+                }
+                Err(error) => tracing::error!(%error, "signal handlers cannot be installed"),
+            }
+            Failure::INTERNAL
+        }
     };
     unready.abort();
     code
-}
-
-fn exit_code(ended: Result<Result<(), Failure>, JoinError>) -> u8 {
-    match ended {
-        Ok(Ok(())) => 0,
-        Ok(Err(failure)) => {
-            tracing::error!(cause = %failure, "failed");
-            failure.code()
-        }
-        // The panic hook has told the rest.
-        Err(error) => {
-            tracing::error!(%error, "the work panicked");
-            Failure::INTERNAL
-        }
-    }
 }
 
 /// `--version` and `--help`; anything else is a mistake, since everything is configured by environment.
