@@ -7,6 +7,12 @@ mod private_stack;
 /// The stack for people: a second `up` is harmless, `down` leaves nothing running, `reset` leaves nothing at all.
 mod up_and_down;
 
+/// Services: built, started, killed, started again.
+mod services;
+
+/// A checkout of its own for a test.
+mod checkout;
+
 /// The program that runs a command with servers for tests.
 mod with_test_stack;
 
