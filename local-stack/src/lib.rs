@@ -30,6 +30,9 @@ mod kafka;
 /// One Redis server.
 mod redis;
 
+/// One Jaeger, where its program is at hand.
+mod jaeger;
+
 /// Servers in containers.
 mod compose;
 
@@ -70,6 +73,7 @@ pub use build::Programs;
 pub use checkout::Checkout;
 pub use daemon::Daemon;
 pub use error::StackError;
+pub use jaeger::Jaeger;
 pub use kafka::{Kafka, KafkaSettings};
 pub use parts::{Part, Placed, Placement, Way, Wishes};
 pub use ports::Ports;

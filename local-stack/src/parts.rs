@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::checkout::Checkout;
+use crate::jaeger::Jaeger;
 use crate::ports::{Ports, offset};
 use crate::redis::Redis;
 use crate::secrets::write_private;
@@ -127,15 +128,17 @@ impl Part {
             Self::Postgres => probe::postgres(address),
             Self::Kafka => probe::kafka(address),
             Self::Redis => probe::redis(address),
-            Self::Jaeger | Self::Kafdrop => probe::http(address, "/"),
+            Self::Jaeger => probe::jaeger(address),
+            Self::Kafdrop => probe::http(address, "/"),
         }
     }
 
-    fn has_a_native_way(self) -> bool {
+    fn has_a_native_way(self, checkout: &Checkout) -> bool {
         match self {
             Self::Postgres | Self::Kafka => true,
             Self::Redis => Redis::is_installed(),
-            Self::Jaeger | Self::Kafdrop => false,
+            Self::Jaeger => Jaeger::is_installed(checkout),
+            Self::Kafdrop => false,
         }
     }
 
@@ -148,7 +151,8 @@ impl Part {
                 "not here (nothing needs it yet); get it with: sudo apt-get install redis-tools".to_owned()
             }
             Self::Jaeger => format!(
-                "not here natively; with Docker it comes up at http://{address}, or set QUADRILLE_OTLP_ENDPOINT"
+                "not here natively: put the program `jaeger` (2.x) on PATH or into .local/bin, or set \
+                 QUADRILLE_OTLP_ENDPOINT; with Docker it comes up at http://{address}"
             ),
             Self::Kafdrop => format!(
                 "not here natively; with Docker it comes up at http://{address}; `sagactl topics tail` shows the same"
@@ -258,10 +262,10 @@ impl Part {
 
     fn native_or_absent(self, checkout: &Checkout) -> Way {
         // Nothing needs Redis so much that its absence should keep the rest from starting.
-        let installed = self.has_a_native_way()
+        let installed = self.has_a_native_way(checkout)
             || self == Self::Redis
                 && artifacts::require(checkout, &["redis"]).is_ok()
-                && self.has_a_native_way();
+                && self.has_a_native_way(checkout);
         if installed { Way::Native } else { Way::Absent }
     }
 }

@@ -85,6 +85,14 @@ pub fn redis(address: &str) -> Result<(), String> {
     })
 }
 
+/// Asks which services have sent traces.
+///
+/// # Errors
+/// The reason why the server is not ready, as a sentence for people.
+pub fn jaeger(address: &str) -> Result<(), String> {
+    http(address, "/api/services")
+}
+
 /// GETs a path over plain HTTP. Ready is any 2xx.
 ///
 /// # Errors

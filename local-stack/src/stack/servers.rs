@@ -1,5 +1,6 @@
 use crate::account::{Account, reachable};
 use crate::artifacts::Artifacts;
+use crate::jaeger::Jaeger;
 use crate::kafka::{Kafka, KafkaSettings};
 use crate::parts::{Part, Way};
 use crate::ports::{self, offset};
@@ -73,7 +74,8 @@ impl LocalStack {
             Part::Postgres => self.postgres()?.start()?,
             Part::Kafka => self.kafka()?.start()?,
             Part::Redis => self.redis().start()?,
-            Part::Jaeger | Part::Kafdrop => return Err(StackError::Unavailable(part.how_to_get(self.ports))),
+            Part::Jaeger => self.jaeger()?.start()?,
+            Part::Kafdrop => return Err(StackError::Unavailable(part.how_to_get(self.ports))),
         }
         match runs {
             true => eprintln!("  {}: runs already", part.name()),
@@ -115,6 +117,21 @@ impl LocalStack {
             short_lived: false,
         };
         Ok(Kafka::new(settings, &artifacts, self.daemon(Part::Kafka.name())))
+    }
+
+    fn jaeger(&self) -> Result<Jaeger, StackError> {
+        let (query, otlp) = (
+            self.ports.address(offset::JAEGER),
+            self.ports.address(offset::OTLP),
+        );
+        let data = self.checkout.state().join("data/jaeger");
+        Jaeger::new(
+            &self.checkout,
+            query,
+            otlp,
+            data,
+            self.daemon(Part::Jaeger.name()),
+        )
     }
 
     pub(super) fn redis(&self) -> Redis {
