@@ -1,0 +1,142 @@
+//! The consumer of a participant: reads its topics, decides in batches, remembers its place beside the state.
+//!
+//! One thread polls Kafka and hands records to a few workers; a partition's number says which, so that the
+//! events of one saga, whatever their topic, meet in one worker. The place in each partition is a row that
+//! moves in the transaction that applies the batch; offsets that are committed to Kafka are for people and
+//! their tools only. Who owns a partition is decided by the compare-and-set on that row, not by the group.
+
+mod kafka;
+pub(crate) mod reading;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quadrille_process::Health;
+use quadrille_process::kafka::KafkaSettings;
+use saga_core::{Participant, input};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::pause::Pauses;
+use crate::store::Store;
+
+/// How a participant consumes.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Transactions at the same time. Each takes partitions of its own.
+    pub workers: usize,
+    /// Records in one transaction.
+    pub batch_max: usize,
+    /// Batches that wait for a worker before its partitions are paused.
+    pub waiting_max: usize,
+    /// After how long without a heartbeat the group takes a dead process for dead.
+    pub session_timeout: Duration,
+    /// Name of this process in the group. It keeps its partitions over a restart that is shorter than the
+    /// session timeout. Two processes with one name throw each other out.
+    pub instance: String,
+}
+
+impl Options {
+    /// Sensible numbers for a process called `instance`.
+    pub fn of(instance: &str) -> Self {
+        Self {
+            workers: 2,
+            batch_max: 500,
+            waiting_max: 4,
+            session_timeout: Duration::from_secs(10),
+            instance: instance.to_owned(),
+        }
+    }
+}
+
+/// Why a consumer ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings do not make a consumer.
+    #[error("{consumer}: cannot create a Kafka consumer; check KAFKA_PROPERTIES")]
+    Create {
+        /// Consumer group.
+        consumer: String,
+        /// What librdkafka said.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+    /// The broker or the group ended it for good.
+    #[error("{consumer}: the consumer cannot go on")]
+    Fatal {
+        /// Consumer group.
+        consumer: String,
+        /// What librdkafka said.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+    /// A thread or task panicked.
+    #[error("{consumer}: the consumer panicked")]
+    Panicked {
+        /// Consumer group.
+        consumer: String,
+    },
+}
+
+/// Consumes until it is told to stop: then it finishes the batches at hand, commits, and leaves the group.
+pub(crate) async fn run<P: Participant, S: Store<P>>(
+    engine: Arc<Engine<P, S>>,
+    pool: PgPool,
+    settings: KafkaSettings,
+    options: Options,
+    pauses: Pauses,
+    health: Health,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let topics: Vec<String> = input::topics::<P::Input>()
+        .into_iter()
+        .map(|topic| settings.prefixed(topic))
+        .collect();
+    if topics.is_empty() {
+        stop.cancelled().await;
+        return Ok(());
+    }
+    let (orders, mut boxes) = (std::sync::mpsc::channel(), Vec::new());
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..options.workers.max(1) {
+        let (sender, inbox) = tokio::sync::mpsc::channel(options.waiting_max);
+        boxes.push(sender);
+        workers.spawn(worker::run(
+            Arc::clone(&engine),
+            pool.clone(),
+            inbox,
+            orders.0.clone(),
+            health.clone(),
+            stop.clone(),
+        ));
+    }
+    drop(orders.0);
+    let consumer = engine.consumer.clone();
+    let poll = kafka::Poll {
+        participant: P::NAME,
+        consumer: consumer.clone(),
+        topics,
+        settings,
+        options,
+        boxes,
+        orders: orders.1,
+        pauses,
+        pool,
+        health,
+        stop,
+        runtime: tokio::runtime::Handle::current(),
+    };
+    // librdkafka calls back on the thread that polls, and the rebalance callback has to ask PostgreSQL.
+    let polled = tokio::task::spawn_blocking(move || poll.run());
+    let result = polled.await.map_err(|_| Error::Panicked {
+        consumer: consumer.clone(),
+    })?;
+    while let Some(ended) = workers.join_next().await {
+        ended.map_err(|_| Error::Panicked {
+            consumer: consumer.clone(),
+        })?;
+    }
+    result
+}

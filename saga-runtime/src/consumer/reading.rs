@@ -1,0 +1,125 @@
+//! From a Kafka record to an entry of a batch: read, recognised, or found wanting. Pure.
+
+use std::sync::Arc;
+
+use saga_core::{Envelope, Inputs, Participant, Position};
+use uuid::Uuid;
+
+use crate::engine::batch::{Entry, Origin, What};
+use crate::engine::offsets::Place;
+use crate::record::Record;
+
+/// What a record is to a consumer that stands at a certain place.
+#[derive(Debug)]
+pub(crate) enum Reading<P: Participant> {
+    /// To be put into the batch.
+    Entry(Entry<P>),
+    /// Records before it are missing: the partition stops, since a hole must never be silent.
+    Hole {
+        source: String,
+        last: Position,
+        previous: Position,
+    },
+}
+
+/// Reads a record without asking where the consumer stands.
+pub(crate) fn entry<P: Participant>(participant: &P, record: &Arc<Record>) -> Entry<P> {
+    read(participant, record).0
+}
+
+/// Reads a record, with the position that it has and what came before it.
+pub(crate) fn read<P: Participant>(participant: &P, record: &Arc<Record>) -> (Entry<P>, Option<Envelope>) {
+    let origin = Origin::Record {
+        record: Arc::clone(record),
+        applied: None,
+        inbox: None,
+    };
+    let envelope = match Envelope::from_headers(record.headers()) {
+        Ok(envelope) => envelope,
+        Err(malformed) => {
+            let what = What::Undecodable {
+                reason: malformed.to_string(),
+            };
+            return (
+                Entry {
+                    what,
+                    origin,
+                    id: coordinates(record),
+                    traceparent: None,
+                },
+                None,
+            );
+        }
+    };
+    let data = record.payload.as_deref().unwrap_or_default();
+    let what = match P::Input::from_event(&envelope.r#type, envelope.version, data) {
+        Ok(Some(input)) => match participant.key(&input) {
+            Some(key) if record.key.as_deref() != Some(key.to_string().as_bytes()) => What::Undecodable {
+                reason: format!(
+                    "the event is about {key}, and the record's key is another; its order is not assured"
+                ),
+            },
+            saga => What::Input { input, saga },
+        },
+        Ok(None) => What::Pass,
+        Err(error) => What::Undecodable {
+            reason: chain(&error),
+        },
+    };
+    let entry = Entry {
+        what,
+        origin,
+        id: envelope.id,
+        traceparent: envelope.traceparent.clone(),
+    };
+    (entry, Some(envelope))
+}
+
+/// Reads a record at `place`: what was applied before passes, what lacks its predecessor stops.
+pub(crate) fn at<P: Participant>(participant: &P, record: &Arc<Record>, place: &Place) -> Reading<P> {
+    let (mut entry, envelope) = read(participant, record);
+    let Some(envelope) = envelope else {
+        return Reading::Entry(entry);
+    };
+    let Origin::Record { applied, inbox, .. } = &mut entry.origin else {
+        return Reading::Entry(entry);
+    };
+    let Some(sequence) = envelope.sequence else {
+        *inbox = Some((envelope.source, envelope.id.to_string()));
+        return Reading::Entry(entry);
+    };
+    if let Some(last) = place.last.get(&envelope.source) {
+        if sequence <= *last {
+            entry.what = What::Pass;
+            return Reading::Entry(entry);
+        }
+        if let Some(previous) = envelope.previous
+            && previous > *last
+        {
+            return Reading::Hole {
+                source: envelope.source,
+                last: *last,
+                previous,
+            };
+        }
+    }
+    *applied = Some((envelope.source, sequence));
+    Reading::Entry(entry)
+}
+
+/// An id for what has none: the same record has the same.
+fn coordinates(record: &Record) -> Uuid {
+    let name = format!("{}/{}/{}", record.topic, record.partition, record.offset);
+    saga_core::id::of_output("", &name, Uuid::nil(), "record", 0)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
