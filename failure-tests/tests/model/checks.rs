@@ -7,6 +7,7 @@ use quadrille_contracts::order::CancelReason;
 use saga_core::Participant;
 use stateright::Property;
 
+use crate::provider::Page;
 use crate::shop::{Saga, Shop, World};
 
 /// Holds in every run.
@@ -210,6 +211,12 @@ pub(crate) fn page() -> Vec<Property<Shop>> {
                 })
             },
         ),
+        Property::sometimes("declined on the page", |_, world: &World| {
+            rests(world, |saga| {
+                matches!(saga.payment.state, Payment::Failed { .. })
+                    && saga.provider.page == Some(Page::Declined)
+            })
+        }),
         Property::sometimes("a report comes twice", |_, world: &World| {
             world.sagas.iter().any(|saga| saga.provider.reported_paid == 2)
         }),

@@ -26,9 +26,9 @@ pub(crate) struct Provider {
     amount: Option<Money>,
     /// Calls that timed out on our side and may still arrive.
     pub(crate) under_way: Vec<(&'static str, Vec<u8>)>,
-    /// Reports of a payment that reached us.
+    /// Reports that reached us: of a payment, of another end.
     pub(crate) reported_paid: u8,
-    pub(crate) reported_expired: u8,
+    pub(crate) reported_ended: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +36,7 @@ pub(crate) enum Page {
     Refused,
     Open,
     Paid,
+    Declined,
     Closed,
 }
 
@@ -113,7 +114,9 @@ impl Provider {
                         code: "refused".into(),
                     },
                     // The idempotency key brings the first answer back.
-                    Page::Open | Page::Paid | Page::Closed => PageOpened::Opened { url: "url".into() },
+                    Page::Open | Page::Paid | Page::Declined | Page::Closed => {
+                        PageOpened::Opened { url: "url".into() }
+                    }
                 })
             }
             QueryPage::KIND => json(&match self.page {
@@ -121,6 +124,7 @@ impl Provider {
                 Some(Page::Paid) => PageFound::Paid {
                     amount: self.amount(),
                 },
+                Some(Page::Declined) => PageFound::Declined,
                 Some(Page::Closed | Page::Refused) => PageFound::Closed,
                 None => PageFound::NotFound,
             }),

@@ -107,10 +107,8 @@ pub(crate) enum Happens {
     },
     OperatorReplays,
     CustomerPays,
-    PageExpires,
-    Reported {
-        paid: bool,
-    },
+    PageEnds(Page),
+    Reported(Page),
 }
 
 const EVERYBODY: [Who; 3] = [Who::Order, Who::Inventory, Who::Payment];
@@ -213,18 +211,19 @@ impl Saga {
         match self.provider.page {
             Some(Page::Open) => {
                 may(Happens::CustomerPays);
-                may(Happens::PageExpires);
+                may(Happens::PageEnds(Page::Declined));
+                may(Happens::PageEnds(Page::Closed));
             }
-            Some(Page::Closed) => {
-                if self.left.late {
+            Some(page @ (Page::Closed | Page::Declined)) => {
+                if self.left.late && page == Page::Closed {
                     may(Happens::CustomerPays);
                 }
-                if self.provider.reported_expired < self.left.reports {
-                    may(Happens::Reported { paid: false });
+                if self.provider.reported_ended < self.left.reports {
+                    may(Happens::Reported(page));
                 }
             }
             Some(Page::Paid) if self.provider.reported_paid < self.left.reports => {
-                may(Happens::Reported { paid: true });
+                may(Happens::Reported(Page::Paid));
             }
             Some(Page::Paid | Page::Refused) | None => {}
         }
@@ -384,14 +383,18 @@ impl Shop {
                 saga.provider.paid_late = saga.provider.page == Some(Page::Closed);
                 saga.provider.page = Some(Page::Paid);
             }
-            Happens::PageExpires => saga.provider.page = Some(Page::Closed),
-            Happens::Reported { paid } => {
-                let event = match paid {
-                    true => PageEvent::Paid {
-                        amount: saga.provider.amount(),
-                    },
-                    false => PageEvent::Expired,
+            Happens::PageEnds(how) => saga.provider.page = Some(how),
+            Happens::Reported(page) => {
+                let (event, reported) = match page {
+                    Page::Paid => {
+                        let amount = saga.provider.amount();
+                        (PageEvent::Paid { amount }, &mut saga.provider.reported_paid)
+                    }
+                    Page::Declined => (PageEvent::Declined, &mut saga.provider.reported_ended),
+                    Page::Closed => (PageEvent::Expired, &mut saga.provider.reported_ended),
+                    Page::Open | Page::Refused => unreachable!("no page ends like that"),
                 };
+                *reported += 1;
                 let report = PageReport {
                     order_id: id,
                     payment_id: PaymentId::of(id),
@@ -399,10 +402,6 @@ impl Shop {
                 };
                 if self.on_payment(saga, payment::participant::In::ReportPage(report))? == Told::Refused {
                     return Ok(None);
-                }
-                match paid {
-                    true => saga.provider.reported_paid += 1,
-                    false => saga.provider.reported_expired += 1,
                 }
             }
         }

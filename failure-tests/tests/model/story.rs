@@ -86,9 +86,8 @@ fn line(saga: &Saga, happens: &Happens) -> String {
         ),
         Happens::OperatorReplays => format!("an operator replays {}", effect()),
         Happens::CustomerPays => "the customer pays on the page".into(),
-        Happens::PageExpires => "the page expires at the provider".into(),
-        Happens::Reported { paid: true } => "the provider reports the page paid".into(),
-        Happens::Reported { paid: false } => "the provider reports the page expired".into(),
+        Happens::PageEnds(how) => format!("the page ends at the provider: {how:?}"),
+        Happens::Reported(page) => format!("the provider reports the page: {page:?}"),
     }
 }
 

@@ -17,7 +17,7 @@ use quadrille_contracts::OrderId;
 use saga_core::{At, Decision, Fault, Nothing, Participant, Step, View, steps};
 
 pub use messages::{In, Out, PageEvent, PageReport, Refusal};
-pub use state::{Asked, Bill, Due, Method, Payment, Standing, Status, UNREACHABLE, Unpaid};
+pub use state::{Asked, Bill, DECLINED, Due, Method, Payment, Standing, Status, UNREACHABLE, Unpaid};
 
 /// What is asked of the provider.
 pub mod effects;
@@ -64,7 +64,7 @@ impl Participant for Payments {
         Charged        => [Succeeded, Failed, Voided, QueryCharge, Close, Refund];
         ChargeFound    => [Succeeded, Failed, Voided, Close, Refund];
         PageOpened     => [Created, PageDeadline, Failed, Voided, QueryPage, Close, Refund];
-        PageFound      => [Created, PageDeadline, Succeeded, Expired, Voided, Close, Refund];
+        PageFound      => [Created, PageDeadline, Succeeded, Failed, Expired, Voided, Close, Refund];
         Closed         => [Succeeded, Failed, Expired, Voided, Refund];
         Refunded       => [Refunded, RefundFailed];
     };

@@ -28,7 +28,7 @@ use uuid::Uuid;
 pub struct Charge {
     /// Our reference.
     pub payment_id: PaymentId,
-    /// For people who look at the provider's page, and for reports that come back.
+    /// For people who look at the provider's books.
     pub order_id: OrderId,
     /// How much.
     pub amount: Money,
@@ -82,7 +82,7 @@ pub enum ChargeFound {
 pub struct OpenPage {
     /// Our reference.
     pub payment_id: PaymentId,
-    /// Comes back in the provider's reports.
+    /// For people who look at the provider's page.
     pub order_id: OrderId,
     /// How much.
     pub amount: Money,
@@ -127,6 +127,8 @@ pub enum PageFound {
         /// How much.
         amount: Money,
     },
+    /// The customer's bank refused, and that was the end of it.
+    Declined,
     /// It is closed, and nobody paid.
     Closed,
     /// The provider was never asked for it. It still may be.

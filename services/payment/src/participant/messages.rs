@@ -7,7 +7,8 @@ use super::effects::{Charge, Close, OpenPage, QueryCharge, QueryPage, Refund};
 /// page, twice, late or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PageReport {
-    /// The order that was given to the provider with the page.
+    /// Its order. A provider that gives back our reference alone is no hindrance: who takes the report in finds
+    /// the order by it, since the payment was stored before its page was asked for.
     pub order_id: OrderId,
     /// Our reference.
     pub payment_id: PaymentId,
@@ -23,7 +24,10 @@ pub enum PageEvent {
         /// How much.
         amount: Money,
     },
-    /// It was closed by its time. Only a hint: the provider is asked to close it, whose answer is definite.
+    /// The customer's bank refused. Only a hint, as is the next: the provider is asked to close the page, and
+    /// that answer is definite.
+    Declined,
+    /// It was closed by its time.
     Expired,
 }
 

@@ -2,7 +2,7 @@ use quadrille_contracts::{OrderId, PaymentId, payment};
 use saga_core::{Decision, Fault, Money};
 
 use super::effects::{Close, Refund, RefundId};
-use super::{Asked, Bill, Out, Payment, Payments, Standing, UNREACHABLE, Unpaid};
+use super::{Asked, Bill, DECLINED, Out, Payment, Payments, Standing, UNREACHABLE, Unpaid};
 
 /// A definite no.
 pub(super) enum No {
@@ -16,6 +16,7 @@ impl From<Unpaid> for No {
     fn from(why: Unpaid) -> Self {
         match why {
             Unpaid::Expired => No::Expired,
+            Unpaid::Declined => No::Refused(DECLINED.to_owned()),
             Unpaid::Unreachable => No::Refused(UNREACHABLE.to_owned()),
         }
     }

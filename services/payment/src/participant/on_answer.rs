@@ -6,7 +6,7 @@ use super::effects::{
     Refund, Refunded,
 };
 use super::moves::{No, ask, captured, close, no_money, not_found, refund, still_open};
-use super::{Asked, Bill, Out, Payment, Payments, Standing, Unpaid};
+use super::{Asked, Bill, DECLINED, Out, Payment, Payments, Standing, Unpaid};
 
 pub(super) fn charged(payment: Payment, outcome: Outcome<Charge>) -> Result<Decision<Payments>, Fault> {
     let (bill, standing) = awaited(payment, |asked| asked == Asked::Charge)?;
@@ -72,6 +72,9 @@ impl Payments {
         Ok(match outcome {
             Outcome::Answered(PageFound::Open { url }) => self.page_is_open(bill, standing, url),
             Outcome::Answered(PageFound::Paid { amount }) => captured(bill, standing, amount)?,
+            Outcome::Answered(PageFound::Declined) => {
+                no_money(bill, standing, No::Refused(DECLINED.to_owned()))
+            }
             Outcome::Answered(PageFound::Closed) => no_money(bill, standing, No::Expired),
             Outcome::Answered(PageFound::NotFound) => not_found(bill, standing),
             Outcome::Exhausted { .. } => still_open(bill, Asked::WhatOfPage, standing),

@@ -49,7 +49,8 @@ pub(super) fn report(payment: Payment, report: PageReport) -> Decision<Payments>
             },
         ),
         PageEvent::Paid { .. } => paid(payment, payment_id),
-        PageEvent::Expired => expired(payment, payment_id),
+        PageEvent::Declined => ended(payment, payment_id, Unpaid::Declined),
+        PageEvent::Expired => ended(payment, payment_id, Unpaid::Expired),
     }
 }
 
@@ -95,11 +96,10 @@ fn paid(payment: Payment, payment_id: PaymentId) -> Decision<Payments> {
     .reply(())
 }
 
-fn expired(payment: Payment, payment_id: PaymentId) -> Decision<Payments> {
+/// That a page has ended is a hint: closing it says whether that is so, and makes it so.
+fn ended(payment: Payment, payment_id: PaymentId, why: Unpaid) -> Decision<Payments> {
     match payment {
-        Payment::PageOpen(bill) => {
-            close(bill, Unpaid::Expired, Standing::Waits).emit(Out::PageDeadline(Timer::Cancel))
-        }
+        Payment::PageOpen(bill) => close(bill, why, Standing::Waits).emit(Out::PageDeadline(Timer::Cancel)),
         // No news, or the open answer says so anyway.
         payment @ (Payment::Asking { .. }
         | Payment::Captured(_)

@@ -36,7 +36,7 @@ pub enum Payment {
     Failed {
         /// What was to be paid.
         bill: Bill,
-        /// The provider's word for it, or [`UNREACHABLE`].
+        /// The provider's word for it, or [`DECLINED`] or [`UNREACHABLE`].
         code: String,
     },
     /// Nobody paid in time.
@@ -46,6 +46,9 @@ pub enum Payment {
     /// The order was rejected before anything began. No bill if that overtook the order.
     Rejected(Option<Bill>),
 }
+
+/// Code of a payment that the customer's bank refused on the page.
+pub const DECLINED: &str = "declined";
 
 /// Code of a payment that never arrived at the provider.
 pub const UNREACHABLE: &str = "provider_unreachable";
@@ -104,6 +107,8 @@ pub enum Asked {
 pub enum Unpaid {
     /// The customer's time was over: `payment.expired`.
     Expired,
+    /// It was refused on the page: `payment.failed`.
+    Declined,
     /// The provider knew nothing of it: `payment.failed`.
     Unreachable,
 }

@@ -246,6 +246,7 @@ mod answers {
             In::PageOpened(unanswered()),
             In::PageFound(Outcome::Answered(PageFound::Open { url })),
             In::PageFound(Outcome::Answered(PageFound::Paid { amount })),
+            In::PageFound(Outcome::Answered(PageFound::Declined)),
             In::PageFound(Outcome::Answered(PageFound::Closed)),
             In::PageFound(Outcome::Answered(PageFound::NotFound)),
             In::PageFound(unanswered()),

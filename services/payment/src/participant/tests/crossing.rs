@@ -157,12 +157,11 @@ fn a_webhook_that_comes_again_changes_nothing() {
     }
     for state in begun() {
         if state != Payment::PageOpen(open_bill()) {
-            let then = payments()
-                .state(state.clone())
-                .when(report(PageEvent::Expired))
-                .emits(&[]);
-            assert_eq!(then.decision().reply, Some(Ok(())));
-            then.leaves(&state);
+            for event in [PageEvent::Declined, PageEvent::Expired] {
+                let then = payments().state(state.clone()).when(report(event)).emits(&[]);
+                assert_eq!(then.decision().reply, Some(Ok(())));
+                then.leaves(&state);
+            }
         }
     }
 }

@@ -81,6 +81,24 @@ fn a_page_expires_once_the_provider_has_closed_it() {
 }
 
 #[test]
+fn a_page_that_is_declined_fails_once_the_provider_has_closed_it() {
+    let declined = asking(open_bill(), Asked::Close(Unpaid::Declined), Standing::Waits);
+    payments()
+        .state(Payment::PageOpen(open_bill()))
+        .when(report(PageEvent::Declined))
+        .emits(&[out::close(), Out::PageDeadline(Timer::Cancel)])
+        .leaves(&declined);
+    payments()
+        .state(declined)
+        .when(closed(Closed::Closed))
+        .emits(&[out::failed(DECLINED)])
+        .leaves(&Payment::Failed {
+            bill: open_bill(),
+            code: DECLINED.into(),
+        });
+}
+
+#[test]
 fn a_page_that_is_refused_fails() {
     let code = "amount_too_small";
     payments()
@@ -111,6 +129,14 @@ fn a_page_whose_answer_was_lost_is_asked_after() {
             PageFound::Paid { amount: price() },
             vec![out::succeeded()],
             Payment::Captured(page_bill()),
+        ),
+        (
+            PageFound::Declined,
+            vec![out::failed(DECLINED)],
+            Payment::Failed {
+                bill: page_bill(),
+                code: DECLINED.into(),
+            },
         ),
         (
             PageFound::Closed,
@@ -370,7 +396,11 @@ fn a_report_that_cannot_be_is_refused() {
         asking(card_bill(), Asked::Charge, Standing::Waits),
         Payment::Captured(card_bill()),
     ] {
-        for event in [PageEvent::Paid { amount: price() }, PageEvent::Expired] {
+        for event in [
+            PageEvent::Paid { amount: price() },
+            PageEvent::Declined,
+            PageEvent::Expired,
+        ] {
             let then = payments().state(state.clone()).when(report(event)).emits(&[]);
             assert_eq!(then.decision().reply, Some(Err(Refusal::NoPage(payment_id()))));
         }
