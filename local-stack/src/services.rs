@@ -90,10 +90,17 @@ pub const SERVICES: &[Service] = &[
         admin: 22,
         database: None,
         own: |around| {
-            let sources = OUTBOXES
+            let sources: Vec<String> = OUTBOXES
                 .iter()
-                .map(|db| format!("{db}={}", around.url(&format!("{db}_relay"), db)));
-            vec![("SOURCES", sources.collect::<Vec<_>>().join(","))]
+                .map(|db| format!("{db}={}", around.url(&format!("{db}_relay"), db)))
+                .collect();
+            // A URL with several hosts holds commas.
+            let separator = if sources.iter().any(|source| source.contains(',')) {
+                ";"
+            } else {
+                ","
+            };
+            vec![("SOURCES", sources.join(separator))]
         },
     },
 ];
