@@ -1,0 +1,303 @@
+use anyhow::Result;
+use saga_core::envelope;
+
+use crate::kiosk::Made;
+use crate::world::World;
+
+fn made(id: &str, n: i32) -> Made {
+    Made {
+        id: id.into(),
+        n,
+        what: String::new(),
+    }
+}
+
+fn made_so(id: &str, n: i32, what: &str) -> Made {
+    Made {
+        id: id.into(),
+        n,
+        what: what.into(),
+    }
+}
+
+const NOTED: &str = "select count(*) from saga.outbox where type = 'visit.noted'";
+const VISITED: &str = "select coalesce(sum(cardinality(seen)), 0)::int8 from visit";
+/// Records that the consumer has read on over.
+const READ_ON: &str =
+    "select coalesce(sum(next_offset), 0)::int8 from saga.consumer_offset where next_offset > 0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_changes_state_once_and_in_order() -> Result<()> {
+    let world = World::new().await?;
+    let service = world.start("a").await?;
+    for n in 0..300 {
+        let id = world.send(&made(&format!("v{}", n % 7), n))?;
+        if n % 3 == 0 {
+            // The same message again: the inbox knows it.
+            world.send_as(id, &made(&format!("v{}", n % 7), n), None, None)?;
+        }
+    }
+    world.flush()?;
+    world.until(NOTED, 300).await?;
+    service.stop().await?;
+    for v in 0..7 {
+        let wanted: Vec<i32> = (0..300).filter(|n| n % 7 == v).collect();
+        assert_eq!(world.seen(&format!("v{v}")).await?, wanted);
+    }
+    assert_eq!(world.number(READ_ON).await?, 400);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_was_applied_passes() -> Result<()> {
+    let world = World::new().await?;
+    let service = world.start("a").await?;
+    // A relay that wakes up late sends 1, 2, 3 again.
+    for (position, previous) in [
+        (1, None),
+        (2, Some(1)),
+        (3, Some(2)),
+        (1, None),
+        (2, Some(1)),
+        (3, Some(2)),
+        (4, Some(3)),
+    ] {
+        world.send_at(&made("v", i32::try_from(position)?), position, previous)?;
+    }
+    world.flush()?;
+    world.until(READ_ON, 7).await?;
+    service.stop().await?;
+    assert_eq!(world.seen("v").await?, [1, 2, 3, 4]);
+    assert_eq!(world.number(NOTED).await?, 4);
+    assert_eq!(world.number("select count(*) from saga.inbox").await?, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hole_stops_the_partition_and_says_so() -> Result<()> {
+    let world = World::new().await?;
+    let service = world.start("a").await?;
+    world.send_at(&made("v", 1), 1, None)?;
+    world.send_at(&made("v", 3), 3, Some(2))?;
+    world.send_at(&made("v", 4), 4, Some(3))?;
+    world.flush()?;
+    let down = async {
+        while !format!("{:?}", service.health.report()).contains("lacks records up to") {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), down).await?;
+    service.stop().await?;
+    assert_eq!(world.seen("v").await?, [1]);
+    assert_eq!(
+        world
+            .number("select max(next_offset) from saga.consumer_offset")
+            .await?,
+        1
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_decided_parks_its_key_and_others_flow() -> Result<()> {
+    let world = World::new().await?;
+    let service = world.start("a").await?;
+    for n in 0..10 {
+        world.send(&made("good", n))?;
+        let what = if n == 3 { "needs-till" } else { "" };
+        world.send(&made_so("bad", n, what))?;
+    }
+    world.flush()?;
+    world.until(READ_ON, 20).await?;
+    assert_eq!(world.seen("good").await?, (0..10).collect::<Vec<_>>());
+    assert_eq!(world.seen("bad").await?, [0, 1, 2]);
+    assert_eq!(
+        world
+            .number("select count(*) from saga.parked_message where key = 'bad'")
+            .await?,
+        7
+    );
+    assert_eq!(
+        world
+            .number("select count(*) from saga.parked_message where reason is not null")
+            .await?,
+        1
+    );
+    assert_eq!(
+        world
+            .number("select count(*) from saga.outbox where aggregatetype like '%visits-dlt'")
+            .await?,
+        1
+    );
+
+    // Asked too early, it stays; after the cause was mended, everything comes in its order.
+    world
+        .run("update saga.parked_key set replay_requested = now()")
+        .await?;
+    world
+        .until(
+            "select count(*) from saga.parked_key where replay_requested is null and reason like 'replayed%'",
+            1,
+        )
+        .await?;
+    assert_eq!(world.seen("bad").await?, [0, 1, 2]);
+    world
+        .run("insert into till values ('till', 0) on conflict (id) do update set coins = 0")
+        .await?;
+    world
+        .run("update saga.parked_key set replay_requested = now()")
+        .await?;
+    world.until("select count(*) from saga.parked_key", 0).await?;
+    assert_eq!(world.seen("bad").await?, (0..10).collect::<Vec<_>>());
+    world.send(&made("bad", 10))?;
+    world.until(VISITED, 21).await?;
+    service.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_of_every_kind_parks_and_nothing_else_stops() -> Result<()> {
+    let world = World::new().await?;
+    let service = world.start("a").await?;
+    let header = |name: &'static str, value: &str| (name, value.to_owned());
+    let proper = |ty: &str, schema: &str| {
+        vec![
+            header(envelope::CE_ID, &uuid::Uuid::new_v4().to_string()),
+            header(envelope::CE_SOURCE, "/elsewhere"),
+            header(envelope::CE_TYPE, ty),
+            header(envelope::CE_SPECVERSION, "1.0"),
+            header(envelope::CE_DATASCHEMA, schema),
+        ]
+    };
+    world.send_raw("no-headers", b"{}", &[])?;
+    world.send_raw(
+        "garbage",
+        &[0xff, 0x00, 0xfe],
+        &proper("visit.made", "visit.made/1"),
+    )?;
+    world.send_raw("version", b"{}", &proper("visit.made", "visit.made/9"))?;
+    world.send_raw(
+        "other-key",
+        br#"{"id":"v","n":1}"#,
+        &proper("visit.made", "visit.made/1"),
+    )?;
+    world.send_raw(
+        "unknown-type",
+        b"whatever",
+        &proper("visit.dreamt", "visit.dreamt/1"),
+    )?;
+    world.send(&made_so("panics", 0, "panic"))?;
+    world.send(&made_so("impossible", 0, "impossible"))?;
+    world.send(&made_so("cannot-be-saved", 0, "nul"))?;
+    for n in 0..20 {
+        world.send(&made("good", n))?;
+    }
+    world.flush()?;
+    world.until(READ_ON, 28).await?;
+    service.stop().await?;
+    assert_eq!(world.seen("good").await?, (0..20).collect::<Vec<_>>());
+    let parked: Vec<(String, String)> =
+        sqlx::query_as("select key, reason from saga.parked_key order by key")
+            .fetch_all(&world.admin)
+            .await?;
+    let keys: Vec<&str> = parked.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "cannot-be-saved",
+            "garbage",
+            "impossible",
+            "no-headers",
+            "other-key",
+            "panics",
+            "version"
+        ]
+    );
+    let reason = |key: &str| {
+        parked
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, reason)| reason.clone())
+            .unwrap_or_default()
+    };
+    assert!(
+        reason("no-headers").contains("ce_specversion is missing"),
+        "{}",
+        reason("no-headers")
+    );
+    assert!(reason("version").contains("version 9"), "{}", reason("version"));
+    assert!(reason("panics").contains("told to panic"), "{}", reason("panics"));
+    assert!(
+        reason("impossible").contains("told to be impossible"),
+        "{}",
+        reason("impossible")
+    );
+    assert_eq!(
+        world
+            .number("select count(*) from saga.outbox where aggregatetype like '%-dlt'")
+            .await?,
+        7
+    );
+    Ok(())
+}
+
+/// Two processes come and go under load: partitions move, and each event is still applied once, in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebalance_under_load_loses_and_doubles_nothing() -> Result<()> {
+    let world = World::new().await?;
+    let first = world.start("a").await?;
+    let mut second = None;
+    for n in 0..6000_i32 {
+        world.send_at(&made(&format!("v{}", n % 40), n), u64::try_from(n)? + 1, None)?;
+        match n {
+            1500 => second = Some(world.start("b").await?),
+            4000 => {
+                if let Some(second) = second.take() {
+                    second.stop().await?;
+                }
+            }
+            5000 => second = Some(world.start("c").await?),
+            _ => {}
+        }
+    }
+    world.flush()?;
+    world.until(VISITED, 6000).await?;
+    first.stop().await?;
+    if let Some(second) = second {
+        second.stop().await?;
+    }
+    for v in 0..40 {
+        let wanted: Vec<i32> = (0..6000).filter(|n| n % 40 == v).collect();
+        assert_eq!(world.seen(&format!("v{v}")).await?, wanted, "v{v}");
+    }
+    assert_eq!(world.number(NOTED).await?, 6000);
+    assert_eq!(
+        world.number("select count(distinct id) from saga.outbox").await?,
+        6000
+    );
+    Ok(())
+}
+
+/// Somebody else moves the offset behind our back: the compare-and-set finds out, and we go on from there.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_lost_the_partition_writes_nothing() -> Result<()> {
+    let world = World::new().await?;
+    let service = world.start("a").await?;
+    world.send_at(&made("v", 1), 1, None)?;
+    world.flush()?;
+    world.until(VISITED, 1).await?;
+    // As another owner would, that has applied offsets 1 and 2.
+    world
+        .run("update saga.consumer_offset set next_offset = 3 where next_offset = 1")
+        .await?;
+    world
+        .run("update saga.consumer_source set last = '00000001-0000000000000001-0000000000000003'")
+        .await?;
+    for n in 2..=5 {
+        world.send_at(&made("v", n), u64::try_from(n)?, None)?;
+    }
+    world.flush()?;
+    world.until(VISITED, 3).await?;
+    service.stop().await?;
+    assert_eq!(world.seen("v").await?, [1, 4, 5]);
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! A database and topics of its own for each test, and a service that runs in them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use quadrille_process::config::Env;
+use quadrille_process::telemetry::TelemetryConfig;
+use quadrille_process::{About, Health, Process};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::config::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use saga_core::envelope;
+use saga_core::partitioner::partition_for;
+use saga_core::{Event, Position};
+use saga_runtime::{Handle, Service, ServiceConfig};
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::kiosk::{Greeter, Kiosk, Made, Pg};
+
+pub(crate) const PARTITIONS: i32 = 4;
+static MIGRATOR: Migrator = sqlx::migrate!("./tests/it/migrations");
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct World {
+    pub(crate) prefix: String,
+    pub(crate) url: String,
+    pub(crate) admin: PgPool,
+    brokers: String,
+    producer: ThreadedProducer<rdkafka::producer::DefaultProducerContext>,
+    pub(crate) greeter: Arc<Greeter>,
+}
+
+pub(crate) struct Running {
+    pub(crate) handle: Handle<Kiosk>,
+    pub(crate) health: Health,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), saga_runtime::service::Error>>,
+}
+
+impl World {
+    pub(crate) async fn new() -> Result<Self> {
+        let stack = tokio::task::spawn_blocking(local_stack::TestStack::shared)
+            .await?
+            .map_err(|e| anyhow::anyhow!("{e}"))?;
+        let prefix = format!("t{}-", Uuid::new_v4().simple());
+        let root = PgPool::connect(&stack.postgres_admin_url).await?;
+        let create = sqlx::AssertSqlSafe(format!("create database \"{prefix}kiosk\""));
+        sqlx::query(create).execute(&root).await?;
+        let (server, _) = stack
+            .postgres_admin_url
+            .rsplit_once('/')
+            .context("a URL with a database")?;
+        let url = format!("{server}/{prefix}kiosk");
+        let admin = PgPool::connect(&url).await?;
+        saga_runtime::migrate::apply(&admin, &MIGRATOR).await?;
+
+        let kafka: AdminClient<_> = ClientConfig::new()
+            .set("bootstrap.servers", &stack.kafka_brokers)
+            .create()?;
+        let name = format!("{prefix}visits");
+        let topic = NewTopic::new(&name, PARTITIONS, TopicReplication::Fixed(1));
+        for result in kafka.create_topics([&topic], &AdminOptions::new()).await? {
+            result.map_err(|(name, code)| anyhow::anyhow!("{name}: {code}"))?;
+        }
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", &stack.kafka_brokers)
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "1")
+            .create()?;
+        Ok(Self {
+            prefix,
+            url,
+            admin,
+            brokers: stack.kafka_brokers.clone(),
+            producer,
+            greeter: Arc::default(),
+        })
+    }
+
+    pub(crate) async fn start(&self, instance: &str) -> Result<Running> {
+        let mut env = Env::from_pairs(
+            "KIOSK",
+            [
+                ("KIOSK_DATABASE_URL", self.url.as_str()),
+                ("QUADRILLE_KAFKA_BROKERS", self.brokers.as_str()),
+                ("QUADRILLE_PREFIX", self.prefix.as_str()),
+                ("KIOSK_INSTANCE", instance),
+                ("KIOSK_KAFKA_SESSION_TIMEOUT_MS", "2000"),
+            ],
+        );
+        let config = env.build(ServiceConfig::from_env)?;
+        let (telemetry, _) =
+            quadrille_process::telemetry::Telemetry::build(&TelemetryConfig::quiet("kiosk"))?;
+        let process = Process {
+            about: About {
+                name: "kiosk",
+                prefix: "KIOSK",
+                version: "0",
+                summary: "a test",
+            },
+            instance: instance.to_owned(),
+            shutdown: CancellationToken::new(),
+            grace: Duration::from_secs(10),
+            health: Health::new(),
+            telemetry,
+            admin: None,
+        };
+        let mut service = Service::connect(config, &MIGRATOR, &process).await?;
+        let handle = service
+            .participant(Kiosk, Pg)
+            .effect(Arc::clone(&self.greeter))
+            .start();
+        let task = tokio::spawn(service.run());
+        Ok(Running {
+            handle,
+            health: process.health,
+            stop: process.shutdown,
+            task,
+        })
+    }
+
+    /// As a producer without an outbox of ours would send it.
+    pub(crate) fn send(&self, made: &Made) -> Result<Uuid> {
+        let id = Uuid::new_v4();
+        self.send_as(id, made, None, None)?;
+        Ok(id)
+    }
+
+    /// As the relay would send it.
+    pub(crate) fn send_at(&self, made: &Made, position: u64, previous: Option<u64>) -> Result<()> {
+        let at = |position| Position::new(1, 1, position);
+        self.send_as(
+            Uuid::from_u128(u128::from(position)),
+            made,
+            Some(at(position)),
+            previous.map(at),
+        )
+    }
+
+    pub(crate) fn send_as(
+        &self,
+        id: Uuid,
+        made: &Made,
+        at: Option<Position>,
+        previous: Option<Position>,
+    ) -> Result<()> {
+        let mut headers = vec![
+            (envelope::CE_ID, id.to_string()),
+            (envelope::CE_SOURCE, "/elsewhere".to_owned()),
+            (envelope::CE_TYPE, Made::NAME.to_owned()),
+            (envelope::CE_SPECVERSION, "1.0".to_owned()),
+            (envelope::CE_DATASCHEMA, Made::SCHEMA.to_owned()),
+        ];
+        headers.extend(at.map(|at| (envelope::CE_SEQUENCE, at.to_string())));
+        headers.extend(previous.map(|previous| (envelope::CE_PREVIOUSSEQUENCE, previous.to_string())));
+        let headers: Vec<(&str, String)> = headers;
+        self.send_raw(&made.id, &serde_json::to_vec(made)?, &headers)
+    }
+
+    pub(crate) fn send_raw(&self, key: &str, payload: &[u8], headers: &[(&str, String)]) -> Result<()> {
+        let topic = format!("{}visits", self.prefix);
+        let headers = headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
+            all.insert(Header {
+                key,
+                value: Some(value.as_str()),
+            })
+        });
+        let record = BaseRecord::to(&topic)
+            .key(key)
+            .payload(payload)
+            .partition(partition_for(key.as_bytes(), PARTITIONS))
+            .headers(headers);
+        self.producer.send(record).map_err(|(error, _)| error)?;
+        Ok(())
+    }
+
+    pub(crate) fn flush(&self) -> Result<()> {
+        Ok(self.producer.flush(Duration::from_secs(30))?)
+    }
+
+    pub(crate) async fn seen(&self, id: &str) -> Result<Vec<i32>> {
+        let seen: Option<Vec<i32>> = sqlx::query_scalar("select seen from visit where id = $1")
+            .bind(id)
+            .fetch_optional(&self.admin)
+            .await?;
+        Ok(seen.unwrap_or_default())
+    }
+
+    pub(crate) async fn told(&self, id: &str) -> Result<Vec<String>> {
+        let told: Option<Vec<String>> = sqlx::query_scalar("select told from visit where id = $1")
+            .bind(id)
+            .fetch_optional(&self.admin)
+            .await?;
+        Ok(told.unwrap_or_default())
+    }
+
+    pub(crate) async fn number(&self, sql: &'static str) -> Result<i64> {
+        Ok(sqlx::query_scalar(sql).fetch_one(&self.admin).await?)
+    }
+
+    pub(crate) async fn run(&self, sql: &'static str) -> Result<()> {
+        sqlx::query(sql).execute(&self.admin).await?;
+        Ok(())
+    }
+
+    /// Waits until `number(sql)` is `wanted`.
+    pub(crate) async fn until(&self, sql: &'static str, wanted: i64) -> Result<()> {
+        let begun = Instant::now();
+        let mut is = self.number(sql).await?;
+        while is != wanted {
+            if begun.elapsed() > PATIENCE {
+                bail!("'{sql}' is {is}, not {wanted}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            is = self.number(sql).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    /// As SIGTERM would.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.stop.cancel();
+        Ok(tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .context("the service did not stop")???)
+    }
+}
