@@ -213,6 +213,7 @@ impl Postgres {
              unix_socket_directories = ''\n\
              password_encryption = 'scram-sha-256'\n\
              max_connections = {max_connections}\n\
+             max_prepared_transactions = 16\n\
              shared_buffers = '{shared_buffers_mb}MB'\n\
              max_wal_size = '2GB'\n\
              fsync = {fsync}\n\
