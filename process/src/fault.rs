@@ -6,7 +6,7 @@
 //!
 //! * `abort`: the process ends at once, as `kill -9` would end it;
 //! * `delay:MS`: the point is reached, and left so many milliseconds later;
-//! * `error`: [`failing`] says yes.
+//! * `error`: [`failing`] says yes, and [`reach`] fails.
 //!
 //! `@N` is the hit at which it happens, once; without it, at every hit.
 
@@ -14,6 +14,31 @@
 #[cfg(not(feature = "fault-points"))]
 #[inline]
 pub async fn point(_name: &str) {}
+
+/// Whether points can be armed in this build.
+pub const POSSIBLE: bool = cfg!(feature = "fault-points");
+
+/// A point was armed with `error`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("fault point {0} is armed")]
+pub struct Injected(pub String);
+
+/// Passes a point at which a process may crash, wait or fail.
+///
+/// # Errors
+/// [`Injected`] if the point is armed with `error`.
+#[cfg(not(feature = "fault-points"))]
+#[inline]
+pub async fn reach(_name: &str) -> Result<(), Injected> {
+    Ok(())
+}
+
+/// How often a point that is armed was passed.
+#[cfg(not(feature = "fault-points"))]
+#[inline]
+pub fn hits(_name: &str) -> u64 {
+    0
+}
 
 /// Whether something is to fail at this point.
 #[cfg(not(feature = "fault-points"))]
@@ -23,7 +48,7 @@ pub fn failing(_name: &str) -> bool {
 }
 
 #[cfg(feature = "fault-points")]
-pub use armed::{Fault, Malformed, arm, disarm, failing, point};
+pub use armed::{Fault, Malformed, arm, disarm, failing, hits, point, reach};
 
 #[cfg(feature = "fault-points")]
 mod armed {
@@ -31,6 +56,8 @@ mod armed {
     use std::str::FromStr;
     use std::sync::{LazyLock, Mutex, PoisonError};
     use std::time::Duration;
+
+    use super::Injected;
 
     const VARIABLE: &str = "QUADRILLE_FAULTS";
 
@@ -62,14 +89,25 @@ mod armed {
 
     /// Passes a point at which a process may crash or wait.
     pub async fn point(name: &str) {
+        // Who cannot fail here passes.
+        reach(name).await.ok();
+    }
+
+    /// Passes a point at which a process may crash, wait or fail.
+    ///
+    /// # Errors
+    /// [`Injected`] if the point is armed with `error`.
+    pub async fn reach(name: &str) -> Result<(), Injected> {
         match hit(name) {
             Some(Fault::Abort) => {
                 eprintln!("fault point {name}: abort");
                 std::process::abort();
             }
             Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
-            Some(Fault::Error) | None => {}
+            Some(Fault::Error) => return Err(Injected(name.to_owned())),
+            None => {}
         }
+        Ok(())
     }
 
     /// Whether something is to fail at this point.
@@ -93,6 +131,15 @@ mod armed {
     /// Disarms a point.
     pub fn disarm(name: &str) {
         ARMED.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// How often a point was passed since it was armed: what a test waits for.
+    pub fn hits(name: &str) -> u64 {
+        ARMED
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .map_or(0, |armed| armed.hits)
     }
 
     fn hit(name: &str) -> Option<Fault> {

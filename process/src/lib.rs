@@ -65,5 +65,5 @@ mod run;
 
 pub use admin::{Admin, Health, Status};
 pub use failure::{Chain, Failure};
-pub use run::{About, Process, run};
+pub use run::{About, Process, run, run_with};
 pub use shutdown::Shutdown;

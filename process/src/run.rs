@@ -110,12 +110,28 @@ where
     W: FnOnce(C, Process) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
+    run_with(about, std::env::args().skip(1), read, work)
+}
+
+/// [`run`] for a program that has verbs: `arguments` are what is left of the command line once the verb is
+/// known.
+pub fn run_with<C, R, W, F>(
+    about: About,
+    arguments: impl Iterator<Item = String>,
+    read: R,
+    work: W,
+) -> ExitCode
+where
+    R: Fn(&mut Env) -> Option<C>,
+    W: FnOnce(C, Process) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
     let read_all = |env: &mut Env| {
         let config = read(env);
         let common = Common::read(env, about.name);
         Some((config?, common?))
     };
-    if let Some(code) = answer_arguments(&about, std::env::args().skip(1), read_all) {
+    if let Some(code) = answer_arguments(&about, arguments, read_all) {
         return code;
     }
     let mut env = Env::from_process(about.prefix);
