@@ -131,6 +131,8 @@ begin
            acked_win = greatest(r.acked_win, coalesce(
                (select max(w.win) from saga.relay_window w where w.source = r.source), 0)),
            acked_snap = current,
+           -- Null until the new epoch's first acknowledgement, which is how its first window is known.
+           acked_at = null,
            partial_win = 0, partial_position = 0
      where r.source = relay_recover.source;
     return left_over;
