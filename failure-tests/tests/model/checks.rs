@@ -88,11 +88,7 @@ fn ended(saga: &Saga) -> bool {
             matches!(
                 saga.inventory.state,
                 Hold::Closed(Closing::Cancelled | Closing::Rejected)
-            ) && match money {
-                Held::Nothing => !parked,
-                Held::Owed => parked && matches!(saga.payment.state, Payment::RefundParked(_)),
-                Held::Unknown => parked && matches!(saga.payment.state, Payment::Asking { .. }),
-            }
+            ) && (*money == Held::Nothing || parked)
         }
         Order::Refunded { .. } => saga.inventory.state == Hold::Closed(Closing::Cancelled),
         Order::Absent | Order::Pending { .. } => false,

@@ -1,0 +1,75 @@
+//! The relay as a process of its own, for one or many outboxes.
+
+#![forbid(unsafe_code)]
+
+/// What it is configured with.
+mod config;
+
+/// `run`.
+mod serve;
+
+/// `status`.
+mod status;
+
+/// `migrate`.
+mod migrate;
+
+use std::process::ExitCode;
+
+use quadrille_process::config::Env;
+use quadrille_process::{about, run_with, tls};
+
+const VERBS: &str = "\
+usage: outbox-relay [run|status|migrate] [--help|--version]
+
+  run      publishes the outboxes of RELAY_SOURCES until it is told to stop (the default)
+  status   shows how each outbox of RELAY_SOURCES is
+  migrate  brings the outboxes of RELAY_MIGRATE_SOURCES up to date, as the roles that own them
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1).peekable();
+    match arguments.peek().map(String::as_str) {
+        Some("status") => once(config::sources, status::show),
+        Some("migrate") => once(config::migrate_sources, migrate::migrate),
+        other => {
+            if matches!(other, Some("--help" | "-h")) {
+                println!("{VERBS}");
+            }
+            let verb = other == Some("run");
+            run_with(
+                about!("RELAY"),
+                arguments.skip(usize::from(verb)),
+                config::Config::read,
+                serve::serve,
+            )
+        }
+    }
+}
+
+/// A verb that does its work and ends.
+fn once<F>(read: fn(&mut Env) -> Option<config::Sources>, work: impl FnOnce(config::Sources) -> F) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    const USAGE: u8 = 64;
+    const UNAVAILABLE: u8 = 69;
+    let sources = match Env::from_process("RELAY").build(read) {
+        Ok(sources) => sources,
+        Err(invalid) => {
+            eprintln!("outbox-relay: the configuration is wrong\n{invalid}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    tls::install_crypto();
+    let worked = tokio::runtime::Runtime::new()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(work(sources)));
+    match worked {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("outbox-relay: {error:#}");
+            ExitCode::from(UNAVAILABLE)
+        }
+    }
+}

@@ -1,0 +1,55 @@
+use std::time::Duration;
+
+use outbox_relay::{Health, Options, Relay};
+use quadrille_process::{Failure, Process, Status};
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+
+/// Publishes every outbox until the process is told to stop.
+pub(crate) async fn serve(config: Config, process: Process) -> Result<(), Failure> {
+    let mut relays = JoinSet::new();
+    for options in config.options(&process.instance, process.grace) {
+        relays.spawn(keep_running(options, process.clone()));
+    }
+    while let Some(ended) = relays.join_next().await {
+        ended?;
+    }
+    Ok(())
+}
+
+/// One outbox's relay. Should it panic, the others do not notice, and it begins anew.
+async fn keep_running(options: Options, process: Process) {
+    const PAUSE: Duration = Duration::from_secs(5);
+    let check = format!("outbox-{}", options.source);
+    // Not required: a broken outbox must not take the others out of service.
+    process.health.informative(&check);
+    loop {
+        let relay = Relay::new(options.clone());
+        let handle = relay.handle();
+        let mut running = tokio::spawn(relay.run(process.shutdown.clone()));
+        let mut look = tokio::time::interval(Duration::from_millis(500));
+        let ended = loop {
+            tokio::select! {
+                ended = &mut running => break ended,
+                _ = look.tick() => process.health.set(&check, status(handle.health())),
+            }
+        };
+        let Err(error) = ended else { return };
+        tracing::error!(source = %options.source, %error, "relay panicked; it begins anew");
+        process
+            .health
+            .set(&check, Status::Down("the relay panicked".to_owned()));
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = process.shutdown.cancelled() => return,
+        }
+    }
+}
+
+fn status(health: Health) -> Status {
+    match health {
+        Health::Up => Status::Up,
+        Health::Down(reason) => Status::Down(reason),
+    }
+}

@@ -1,0 +1,62 @@
+use anyhow::bail;
+use chrono::Utc;
+use outbox_relay::status::{self, Status};
+
+use crate::config::Sources;
+
+/// A line per outbox.
+pub(crate) async fn show(sources: Sources) -> anyhow::Result<()> {
+    let line = |cells: [&str; 7]| {
+        let [a, b, c, d, e, f, g] = cells;
+        println!("{a:<20} {b:<12} {c:>11} {d:>10} {e:>6} {f:>17} {g}");
+    };
+    line([
+        "OUTBOX",
+        "RELAY",
+        "UNPUBLISHED",
+        "OLDEST",
+        "EPOCH",
+        "WINDOW",
+        "OWNER",
+    ]);
+    let mut failed = Vec::new();
+    for source in sources.0 {
+        let name = source.name.as_str();
+        match status::read(&source.database).await {
+            Ok(Some(status)) => line([
+                name,
+                if status.held { "running" } else { "none" },
+                &unpublished(&status),
+                &oldest(&status),
+                &status.epoch.to_string(),
+                &status.acked_window.to_string(),
+                status.owner.as_deref().unwrap_or("-"),
+            ]),
+            Ok(None) => line([name, "never ran", "?", "?", "-", "-", "-"]),
+            Err(error) => {
+                line([name, "unreachable", "?", "?", "-", "-", "-"]);
+                failed.push(format!("{name}: {:#}", anyhow::Error::from(error)));
+            }
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{}", failed.join("\n"));
+    }
+    Ok(())
+}
+
+fn unpublished(status: &Status) -> String {
+    const COUNTED: i64 = 100_000;
+    if status.unpublished > COUNTED {
+        format!(">{COUNTED}")
+    } else {
+        status.unpublished.to_string()
+    }
+}
+
+fn oldest(status: &Status) -> String {
+    status.oldest.map_or_else(
+        || "-".to_owned(),
+        |oldest| format!("{} s", (Utc::now() - oldest).num_seconds().max(0)),
+    )
+}

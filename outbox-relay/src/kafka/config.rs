@@ -1,0 +1,123 @@
+use rdkafka::ClientConfig;
+
+/// What the promises rest on, set after the user's properties so that it cannot be undone.
+const FORCED: &[(&str, &str)] = &[
+    ("enable.idempotence", "true"),
+    // Else the events behind a refused one land, and the repaired one comes after them.
+    ("enable.gapless.guarantee", "true"),
+    ("acks", "all"),
+    ("message.send.max.retries", "2147483647"),
+    // Never: a timeout leaves a gap, idempotence or not.
+    ("message.timeout.ms", "0"),
+    ("delivery.report.only.error", "false"),
+    // The topic's limit counts, not the client's.
+    ("message.max.bytes", "1000000000"),
+    // What waits is bounded by the relay, in events and in bytes.
+    ("queue.buffering.max.messages", "0"),
+    ("queue.buffering.max.kbytes", "2147483647"),
+];
+
+/// Defaults that a user may change.
+const PREFERRED: &[(&str, &str)] = &[
+    ("client.id", "outbox-relay"),
+    ("linger.ms", "0"),
+    ("socket.nagle.disable", "true"),
+    ("socket.keepalive.enable", "true"),
+    ("reconnect.backoff.ms", "50"),
+    ("reconnect.backoff.max.ms", "1000"),
+    ("retry.backoff.ms", "20"),
+];
+
+const MAX_IN_FLIGHT: u32 = 5;
+
+/// The default of `batch.size`, and what a batch may need on top of it.
+const BATCH_BYTES: usize = 1_000_000;
+const BATCH_OVERHEAD: usize = 1024;
+
+/// librdkafka's configuration of one producer.
+///
+/// `smallest_limit` is the smallest `max.message.bytes` of the topics: a batch that is larger is refused
+/// as a whole, with a hundred small events in it.
+pub(crate) fn producer(kafka: &[(String, String)], smallest_limit: Option<usize>) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    for (name, value) in PREFERRED {
+        config.set(*name, *value);
+    }
+    for (name, value) in kafka {
+        config.set(name, value);
+    }
+    // It would turn the producer into a transactional one.
+    config.remove("transactional.id");
+    // Aliases that would come to the same thing by another name.
+    for alias in [
+        "request.required.acks",
+        "retries",
+        "delivery.timeout.ms",
+        "max.in.flight",
+    ] {
+        config.remove(alias);
+    }
+    let in_flight = config
+        .get("max.in.flight.requests.per.connection")
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(MAX_IN_FLIGHT);
+    config.set(
+        "max.in.flight.requests.per.connection",
+        in_flight.clamp(1, MAX_IN_FLIGHT).to_string(),
+    );
+    let batch = config.get("batch.size").and_then(|value| value.parse().ok());
+    config.set(
+        "batch.size",
+        batch_bytes(batch.unwrap_or(BATCH_BYTES), smallest_limit).to_string(),
+    );
+    for (name, value) in FORCED {
+        config.set(*name, *value);
+    }
+    config
+}
+
+/// The largest batch that every topic takes.
+pub(crate) fn batch_bytes(wanted: usize, smallest_limit: Option<usize>) -> usize {
+    let limit = smallest_limit.map_or(BATCH_BYTES, |limit| limit.saturating_sub(BATCH_OVERHEAD));
+    wanted.min(limit).max(1)
+}
+
+/// Whether records are compressed, so that an event's size says little about what the broker sees.
+pub(crate) fn compresses(kafka: &[(String, String)]) -> bool {
+    kafka
+        .iter()
+        .rev()
+        .find(|(name, _)| matches!(name.as_str(), "compression.type" | "compression.codec"))
+        .is_some_and(|(_, codec)| codec != "none")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_cannot_undo_what_promises_rest_on() {
+        let pairs = [
+            ("enable.idempotence", "false"),
+            ("retries", "0"),
+            ("acks", "1"),
+            ("delivery.timeout.ms", "100"),
+            ("max.in.flight.requests.per.connection", "1000000"),
+            ("linger.ms", "20"),
+            ("batch.size", "5000000"),
+        ];
+        let pairs: Vec<_> = pairs
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect();
+        let config = producer(&pairs, Some(100_000));
+        for (name, value) in FORCED {
+            assert_eq!(config.get(name), Some(*value));
+        }
+        assert_eq!(config.get("retries"), None);
+        assert_eq!(config.get("delivery.timeout.ms"), None);
+        assert_eq!(config.get("max.in.flight.requests.per.connection"), Some("5"));
+        assert_eq!(config.get("linger.ms"), Some("20"));
+        assert_eq!(config.get("batch.size"), Some("98976"));
+    }
+}

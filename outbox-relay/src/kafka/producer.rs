@@ -1,0 +1,173 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{
+    BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
+};
+
+use super::config;
+use super::flight::{Flight, Refused, Sent, Tails};
+use crate::state::Shared;
+
+/// One producer instance. The first delivery error is the end of it: what comes after goes through a new
+/// one, once every report of this one is in.
+pub(crate) struct Producer {
+    inner: Option<Arc<ThreadedProducer<Reports>>>,
+    pub(crate) flight: Arc<Flight>,
+    /// A topic that takes less needs a producer with smaller batches.
+    pub(crate) batch_bytes: usize,
+}
+
+/// Where delivery reports and the client's own troubles end up.
+pub(crate) struct Reports {
+    flight: Arc<Flight>,
+    shared: Arc<Shared>,
+}
+
+/// How long a broken producer may take to tell what became of its events, before what it does not know
+/// counts as not written. It is then published again, with the same positions.
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+
+impl Producer {
+    pub(crate) fn new(
+        kafka: &[(String, String)],
+        smallest_limit: Option<usize>,
+        tails: Tails,
+        shared: Arc<Shared>,
+    ) -> Result<Self, KafkaError> {
+        let flight = Arc::new(Flight::after(tails));
+        let config = config::producer(kafka, smallest_limit);
+        let batch_bytes = config
+            .get("batch.size")
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(1);
+        let reports = Reports {
+            flight: flight.clone(),
+            shared,
+        };
+        let inner = ThreadedProducer::from_config_and_context(&config, reports)?;
+        Ok(Self {
+            inner: Some(Arc::new(inner)),
+            flight,
+            batch_bytes,
+        })
+    }
+
+    /// A handle for the thread that sends.
+    pub(crate) fn sender(&self) -> Sender {
+        Sender {
+            inner: self.inner.clone(),
+            flight: self.flight.clone(),
+        }
+    }
+
+    /// Ends the instance: throws away what was not handed to the broker, and waits for the reports of
+    /// what was, within a bound.
+    pub(crate) async fn end(mut self) {
+        self.flight.ground();
+        if let Some(inner) = &self.inner {
+            inner.purge(PurgeConfig::default().queue());
+        }
+        if tokio::time::timeout(DRAIN_WITHIN, self.flight.drained())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                unreported = self.flight.unreported(),
+                "broker did not say what became of these events; they are published again"
+            );
+        }
+        if let Some(inner) = self.inner.take() {
+            // Waits for librdkafka's threads. Nothing depends on when that ends.
+            tokio::task::spawn_blocking(move || drop(inner));
+        }
+    }
+}
+
+/// Dropped without [`Producer::end`] when the lease is lost: nothing more must leave.
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.flight.ground();
+        if let Some(inner) = self.inner.take() {
+            inner.purge(PurgeConfig::default().queue().inflight());
+            // Not on an async worker: it joins threads. Outside of a runtime there is no such worker.
+            std::thread::spawn(move || drop(inner));
+        }
+    }
+}
+
+/// Hands records to librdkafka. Never blocks on the broker.
+#[derive(Clone)]
+pub(crate) struct Sender {
+    inner: Option<Arc<ThreadedProducer<Reports>>>,
+    flight: Arc<Flight>,
+}
+
+impl Sender {
+    /// Takes up events before they are sent. Returns the ordinal of the first.
+    pub(crate) fn take_up(&self, events: &[Sent]) -> usize {
+        self.flight.take_up(events.iter().copied())
+    }
+
+    /// Waits until all of these events, counted from `first`, are acknowledged.
+    pub(crate) async fn reported(&self, first: usize, indices: &[usize]) -> Result<(), Refused> {
+        self.flight.reported(first, indices).await
+    }
+
+    /// An event that was taken up is not sent after all.
+    pub(crate) fn discard(&self, ordinal: usize) {
+        self.flight.report(ordinal, Err(RDKafkaErrorCode::PurgeQueue));
+    }
+
+    /// Hands over one record. What is not taken is reported as refused, as if the broker had said so.
+    pub(crate) fn send(&self, ordinal: usize, record: BaseRecord<'_, str, [u8], usize>) {
+        let Some(inner) = self.inner.as_ref().filter(|_| !self.flight.is_grounded()) else {
+            return self.discard(ordinal);
+        };
+        if let Err((error, _)) = inner.send(record) {
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+            self.flight.ground();
+            self.flight.report(ordinal, Err(code));
+        }
+    }
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // What matters comes as an error or as a delivery report; librdkafka says it several times.
+        tracing::debug!(?level, facility, message, "librdkafka");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.shared.broker_trouble(&error, reason);
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ordinal: usize) {
+        let outcome = match result {
+            Ok(message) => {
+                self.shared.meters.events.increment(1);
+                let bytes = message.payload_len() + message.key_len();
+                self.shared
+                    .meters
+                    .bytes
+                    .increment(u64::try_from(bytes).unwrap_or(0));
+                self.shared.broker_answers();
+                Ok(())
+            }
+            Err((error, _)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                // Behind the first one that is refused nothing must go out any more.
+                self.flight.ground();
+                Err(code)
+            }
+        };
+        self.flight.report(ordinal, outcome);
+    }
+}

@@ -1,0 +1,112 @@
+use std::fmt;
+
+use rdkafka::error::RDKafkaErrorCode;
+
+/// Why an event cannot be sent, as far as we can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unsendable {
+    /// It is larger than its topic takes.
+    TooLarge {
+        /// The topic's `max.message.bytes`, if we may read it.
+        limit: Option<usize>,
+    },
+    /// There is no such topic.
+    NoSuchTopic,
+    /// We may not write to the topic.
+    NotAuthorised,
+    /// The topic has fewer partitions than keys were spread over: it was made anew.
+    FewerPartitions {
+        /// The count in `saga.relay_topic`.
+        recorded: i32,
+        /// What the broker says now.
+        found: i32,
+    },
+    /// The broker refuses it for another reason.
+    Refused {
+        /// The broker's words.
+        reason: String,
+    },
+}
+
+impl Unsendable {
+    /// What the error says of the event itself. `None`: it says nothing of it; the broker is in trouble,
+    /// and everything waits.
+    pub(crate) fn from_code(code: RDKafkaErrorCode) -> Option<Self> {
+        use RDKafkaErrorCode as Code;
+        Some(match code {
+            Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Self::TooLarge { limit: None },
+            Code::UnknownTopic
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownPartition
+            | Code::InvalidTopic => Self::NoSuchTopic,
+            Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => Self::NotAuthorised,
+            Code::InvalidRecord
+            | Code::InvalidMessage
+            | Code::InvalidTimestamp
+            | Code::PolicyViolation
+            | Code::UnsupportedForMessageFormat
+            | Code::InvalidRequiredAcks => Self::Refused {
+                reason: code.to_string(),
+            },
+            _ => return None,
+        })
+    }
+
+    /// What somebody can do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "raise the topic's max.message.bytes; the relay goes on by itself",
+            Self::NoSuchTopic => "create the topic; the relay goes on by itself",
+            Self::NotAuthorised => {
+                "allow the relay's user to write to the topic; the relay goes on by itself"
+            }
+            Self::FewerPartitions { .. } => {
+                "the topic was made anew: give it its partitions back, or correct saga.relay_topic if its \
+                 consumers have read everything"
+            }
+            Self::Refused { .. } => {
+                "see the broker's reason; the relay goes on once the broker takes the event"
+            }
+        }
+    }
+
+    /// One word, for a metric's label.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too_large",
+            Self::NoSuchTopic => "no_such_topic",
+            Self::NotAuthorised => "not_authorised",
+            Self::FewerPartitions { .. } => "fewer_partitions",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
+    /// Every label that [`label`](Self::label) gives.
+    pub(crate) const LABELS: [&str; 5] = [
+        "too_large",
+        "no_such_topic",
+        "not_authorised",
+        "fewer_partitions",
+        "refused",
+    ];
+}
+
+impl fmt::Display for Unsendable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { limit: Some(limit) } => {
+                write!(f, "it is larger than the topic's max.message.bytes of {limit}")
+            }
+            Self::TooLarge { limit: None } => f.write_str("it is larger than the topic takes"),
+            Self::NoSuchTopic => f.write_str("there is no such topic"),
+            Self::NotAuthorised => f.write_str("the relay may not write to the topic"),
+            Self::FewerPartitions { recorded, found } => {
+                write!(
+                    f,
+                    "the topic has {found} partitions, but its keys are spread over {recorded}"
+                )
+            }
+            Self::Refused { reason } => write!(f, "the broker refuses it: {reason}"),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The message relay: publishes a PostgreSQL outbox to Apache Kafka.
+//!
+//! * Every committed event is published at least once, whatever crashes.
+//! * Events of one aggregate are published in the order of their transactions, however long one of them
+//!   was running.
+//! * An event that goes out twice has the same position both times, so that a consumer recognises it.
+//! * The outbox never holds a dead tuple, and no replication slot holds up the server's log.
+//!
+//! It reads in *windows*: what snapshot B sees and snapshot A did not. A window's bounds are committed
+//! before anything of it is published, which is what makes positions repeatable. One relay at a time owns
+//! an outbox, by a lease with a fence number that each write checks.
+//!
+//! A [`Relay`] can run inside a service or in the process `outbox-relay`, which serves one or many outboxes.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+/// What a relay is made of.
+mod options;
+
+/// The relay of one outbox.
+mod relay;
+
+/// How a relay is.
+mod state;
+
+/// The names of its metrics.
+pub mod metrics;
+
+/// The outbox's tables.
+pub mod migrate;
+
+/// How an outbox is, for an operator.
+pub mod status;
+
+/// Points at which a test makes it fail.
+mod fault;
+
+/// One relay's time with the lease.
+mod tenure;
+
+/// Renews the lease.
+mod keeper;
+
+/// Publishes windows.
+mod publisher;
+
+/// Hands pieces of windows to the producer.
+mod sending;
+
+/// Spans.
+mod trace;
+
+/// The database's side.
+mod outbox;
+
+/// The broker's side.
+mod kafka;
+
+/// Waits that grow.
+mod backoff;
+
+/// Errors with their causes.
+mod chain;
+
+pub use kafka::refusal::Unsendable;
+pub use options::{BadSourceName, Options, SourceName};
+pub use outbox::error::OutboxError;
+pub use relay::{Handle, Relay};
+pub use state::{Health, Phase, Stopped};
+
+/// Every statement that the relay runs, by name, for tests that PREPARE them.
+#[doc(hidden)]
+pub use outbox::sql::ALL as STATEMENTS;

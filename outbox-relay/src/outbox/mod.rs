@@ -1,0 +1,31 @@
+//! The outbox as the relay sees it: a lease, windows between snapshots, rows, leaves that are emptied.
+
+/// Why the outbox cannot be served.
+pub(crate) mod error;
+
+/// Every statement.
+pub(crate) mod sql;
+
+/// Snapshots as text.
+pub(crate) mod snapshot;
+
+/// Connections with the relay's settings.
+pub(crate) mod connection;
+
+/// Which server this is, and whether it may be read.
+pub(crate) mod identity;
+
+/// One owner per outbox, by fence number.
+pub(crate) mod lease;
+
+/// Opening windows.
+pub(crate) mod window;
+
+/// Reading windows, bounded.
+pub(crate) mod read;
+
+/// Emptying leaves.
+pub(crate) mod rotate;
+
+/// The partition counts that keys are spread over.
+pub(crate) mod topics;

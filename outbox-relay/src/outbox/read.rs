@@ -1,0 +1,209 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
+use uuid::Uuid;
+
+use super::error::{Doing as _, OutboxError, within};
+use super::sql;
+use super::window::Window;
+
+/// How much is read at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    pub(crate) rows: u32,
+    /// Of payload and headers; the event that reaches it is still read.
+    pub(crate) bytes: u32,
+    pub(crate) patience: Duration,
+}
+
+/// A piece of a window, in the order of positions.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    rows: Vec<PgRow>,
+    pub(crate) bytes: usize,
+}
+
+/// One row of the outbox, borrowed from its chunk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Event<'c> {
+    pub(crate) position: i64,
+    pub(crate) id: Uuid,
+    pub(crate) topic: &'c str,
+    pub(crate) key: &'c str,
+    pub(crate) r#type: &'c str,
+    /// `None` is a tombstone.
+    pub(crate) payload: Option<&'c [u8]>,
+    pub(crate) headers: &'c str,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+impl Chunk {
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The event at `index`.
+    pub(crate) fn event(&self, index: usize) -> Result<Event<'_>, OutboxError> {
+        event(&self.rows[index]).doing("decoding a row of the outbox")
+    }
+}
+
+fn event(row: &PgRow) -> Result<Event<'_>, sqlx::Error> {
+    // Unchecked as to the type only: the statement fixes it, and a check per column costs as much as the
+    // rest of the decoding.
+    Ok(Event {
+        position: row.try_get_unchecked(0)?,
+        id: row.try_get_unchecked(1)?,
+        topic: row.try_get_unchecked(2)?,
+        key: row.try_get_unchecked(3)?,
+        r#type: row.try_get_unchecked(4)?,
+        payload: row.try_get_unchecked(5)?,
+        headers: row.try_get_unchecked(6)?,
+        created_at: row.try_get_unchecked(7)?,
+    })
+}
+
+/// Reads one window, from a position on, in pieces that fit into memory.
+///
+/// No statement is open between two pieces: the broker may take its time.
+#[derive(Debug)]
+pub(crate) struct Reader<'w> {
+    window: &'w Window,
+    budget: Budget,
+    /// The position that the next piece comes after.
+    after: Option<i64>,
+    small: bool,
+    done: bool,
+}
+
+impl<'w> Reader<'w> {
+    /// From the beginning, or from after a position that was acknowledged already.
+    pub(crate) fn new(window: &'w Window, after: Option<i64>, budget: Budget) -> Self {
+        Self {
+            window,
+            budget,
+            after,
+            small: after.is_none(),
+            done: false,
+        }
+    }
+
+    /// The next piece; `None` after the last.
+    pub(crate) async fn next(&mut self, connection: &mut PgConnection) -> Result<Option<Chunk>, OutboxError> {
+        if self.done {
+            return Ok(None);
+        }
+        if self.small {
+            self.small = false;
+            if let Some(chunk) = self.whole(connection).await? {
+                self.done = true;
+                return Ok(Some(chunk).filter(|chunk| !chunk.is_empty()));
+            }
+        }
+        let after = match self.after {
+            Some(after) => after,
+            None => match self.first_position(connection).await? {
+                Some(first) => first - 1,
+                None => {
+                    self.done = true;
+                    return Ok(None);
+                }
+            },
+        };
+        let (chunk, cut) = self
+            .fetch(
+                "reading a piece of a window",
+                sqlx::query(sql::READ_CHUNK)
+                    .bind(self.window.after.as_str())
+                    .bind(self.window.until.as_str())
+                    .bind(after)
+                    .bind(i64::from(self.budget.rows))
+                    .bind(i64::from(self.budget.bytes)),
+                connection,
+                self.budget.rows,
+            )
+            .await?;
+        self.done = !cut;
+        if chunk.is_empty() {
+            return Ok(None);
+        }
+        self.after = Some(chunk.event(chunk.len() - 1)?.position);
+        Ok(Some(chunk))
+    }
+
+    /// The window as a whole, unless it is too big for that.
+    async fn whole(&self, connection: &mut PgConnection) -> Result<Option<Chunk>, OutboxError> {
+        let one_more = self.budget.rows + 1;
+        let (chunk, cut) = self
+            .fetch(
+                "reading a window",
+                sqlx::query(sql::READ_SMALL)
+                    .bind(self.window.after.as_str())
+                    .bind(self.window.until.as_str())
+                    .bind(self.window.after.running())
+                    .bind(i64::from(one_more))
+                    .bind(i64::from(self.budget.bytes)),
+                connection,
+                one_more,
+            )
+            .await?;
+        Ok((!cut).then_some(chunk))
+    }
+
+    async fn first_position(&self, connection: &mut PgConnection) -> Result<Option<i64>, OutboxError> {
+        within(
+            self.budget.patience,
+            "looking where a big window begins",
+            sqlx::query_scalar(sql::FIRST_POSITION)
+                .bind(self.window.after.as_str())
+                .bind(self.window.until.as_str())
+                .bind(self.window.after.running())
+                .fetch_one(connection),
+        )
+        .await
+    }
+
+    /// The rows, and whether there may be more.
+    async fn fetch<'q>(
+        &self,
+        doing: &'static str,
+        query: sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>,
+        connection: &mut PgConnection,
+        limit: u32,
+    ) -> Result<(Chunk, bool), OutboxError> {
+        let rows = within(self.budget.patience, doing, query.fetch_all(connection)).await?;
+        let bytes: i64 = match rows.last() {
+            Some(last) => last.try_get_unchecked(8).doing(doing)?,
+            None => 0,
+        };
+        let full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        let cut = full || bytes >= i64::from(self.budget.bytes);
+        let chunk = Chunk {
+            rows,
+            bytes: usize::try_from(bytes).unwrap_or(0),
+        };
+        Ok((chunk, cut))
+    }
+}
+
+/// Who an event is: id, topic, key, type. `None` if it is gone.
+pub(crate) async fn who_is(
+    connection: &mut PgConnection,
+    position: i64,
+    patience: Duration,
+) -> Result<Option<(Uuid, String, String, String)>, OutboxError> {
+    within(
+        patience,
+        "looking up an event",
+        sqlx::query_as(sql::EVENT)
+            .bind(position)
+            .fetch_optional(connection),
+    )
+    .await
+}

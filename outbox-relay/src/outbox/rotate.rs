@@ -1,0 +1,99 @@
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+
+use super::error::{Doing as _, OutboxError};
+use super::lease::Lease;
+use super::sql::{self, Leaf};
+use crate::fault;
+
+const DOING: &str = "emptying a leaf";
+
+/// Truncates each leaf in which everything was acknowledged. Returns the names of those that were.
+pub(crate) async fn rotate(
+    connection: &mut PgConnection,
+    lease: &Lease,
+    owner: &str,
+) -> Result<Vec<&'static str>, OutboxError> {
+    let mut emptied = Vec::new();
+    for leaves in [&sql::OUTBOX_LEAVES, &sql::WINDOW_LEAVES] {
+        for (slot, leaf) in (0i16..).zip(leaves) {
+            if empty(connection, lease, owner, slot, leaf).await? {
+                emptied.push(leaf.name);
+            }
+        }
+    }
+    Ok(emptied)
+}
+
+async fn empty(
+    connection: &mut PgConnection,
+    lease: &Lease,
+    owner: &str,
+    slot: i16,
+    leaf: &Leaf,
+) -> Result<bool, OutboxError> {
+    let in_use: bool = sqlx::query_scalar(leaf.in_use)
+        .fetch_one(&mut *connection)
+        .await
+        .doing(DOING)?;
+    // Asked without the lock first, since the lock makes writers wait.
+    if !in_use || !spent(connection, lease, slot, leaf).await? {
+        return Ok(false);
+    }
+    fault::point("relay::before_rotate", owner).await?;
+    // READ COMMITTED, whatever the database's default is: the condition must see what was committed
+    // while we waited for the lock.
+    let mut transaction = connection
+        .begin_with("begin isolation level read committed")
+        .await
+        .doing(DOING)?;
+    sqlx::query(sql::LOCK_BRIEFLY)
+        .execute(&mut *transaction)
+        .await
+        .doing(DOING)?;
+    if let Err(error) = sqlx::query(leaf.lock).execute(&mut *transaction).await {
+        transaction.rollback().await.doing(DOING)?;
+        return if is_lock_timeout(&error) {
+            tracing::debug!(leaf = leaf.name, "leaf is in use; it is emptied another time");
+            Ok(false)
+        } else {
+            Err(OutboxError::Database {
+                doing: DOING,
+                source: error,
+            })
+        };
+    }
+    if !spent(&mut transaction, lease, slot, leaf).await? {
+        transaction.rollback().await.doing(DOING)?;
+        return Ok(false);
+    }
+    sqlx::query(leaf.truncate)
+        .execute(&mut *transaction)
+        .await
+        .doing(DOING)?;
+    transaction.commit().await.doing(DOING)?;
+    Ok(true)
+}
+
+async fn spent(
+    connection: &mut PgConnection,
+    lease: &Lease,
+    slot: i16,
+    leaf: &Leaf,
+) -> Result<bool, OutboxError> {
+    sqlx::query_scalar(leaf.spent)
+        .bind(lease.source.as_str())
+        .bind(slot)
+        .bind(lease.fence)
+        .fetch_one(connection)
+        .await
+        .doing(DOING)
+}
+
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    const LOCK_NOT_AVAILABLE: &str = "55P03";
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+}

@@ -1,0 +1,275 @@
+//! Every statement that the relay runs. A test PREPAREs each of them as the relay's role.
+
+/// Settings of each connection. Tables that are empty most of the time have no useful statistics, so the
+/// planner is told what to do: read by index, in the index's order.
+pub(crate) const CONFIGURE: &str = "
+select set_config('synchronous_commit', 'on', false),
+       set_config('enable_seqscan', 'off', false),
+       set_config('enable_bitmapscan', 'off', false),
+       set_config('enable_sort', 'off', false),
+       set_config('plan_cache_mode', 'force_generic_plan', false),
+       set_config('max_parallel_workers_per_gather', '0', false),
+       set_config('jit', 'off', false),
+       set_config('work_mem', '16MB', false),
+       set_config('statement_timeout', $1, false),
+       set_config('lock_timeout', '2s', false),
+       set_config('idle_in_transaction_session_timeout', '10s', false),
+       set_config('tcp_keepalives_idle', '5', false),
+       set_config('tcp_keepalives_interval', '2', false),
+       set_config('tcp_keepalives_count', '3', false)";
+
+/// Which server this is. After a promotion `pg_control_checkpoint()` still shows the old timeline; the
+/// name of the segment that is written to does not.
+pub(crate) const IDENTITY: &str = "
+select pg_is_in_recovery(),
+       (select system_identifier from pg_control_system()),
+       case when pg_is_in_recovery() then 0
+            else ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint end";
+
+pub(crate) const MIGRATED: &str = "select to_regclass('saga.relay') is not null";
+
+pub(crate) const INTRODUCE: &str = "
+insert into saga.relay (source, system_identifier, timeline) values ($1, $2, $3) on conflict do nothing";
+
+pub(crate) const KNOWN_AS: &str = "select source from saga.relay";
+
+/// The fence follows the clock: after a failover that lost the last acquisition, counting on would draw
+/// the same number twice.
+pub(crate) const ACQUIRE: &str = "
+update saga.relay
+   set fence = greatest(fence + 1, (extract(epoch from clock_timestamp()) * 1e6)::bigint),
+       owner = $2, acquired_at = clock_timestamp(),
+       expires_at = clock_timestamp() + $3 * interval '1 millisecond'
+ where source = $1 and (expires_at <= clock_timestamp() or fence = $4)
+returning fence";
+
+/// Read after the acquisition has committed, so that nothing can change any more.
+pub(crate) const LEASED: &str = "
+select epoch, system_identifier, timeline, acked_win, acked_snap::text, acked_highest,
+       acked_at is null and epoch > 1, partial_win, partial_position
+  from saga.relay where source = $1 and fence = $2";
+
+pub(crate) const HOLDER: &str = "
+select owner, (extract(epoch from expires_at - clock_timestamp()) * 1000)::bigint
+  from saga.relay where source = $1 and expires_at > clock_timestamp()";
+
+/// Renews the lease and remembers what was acknowledged, in one update about once a second.
+pub(crate) const RENEW: &str = "
+update saga.relay
+   set expires_at = clock_timestamp() + $3 * interval '1 millisecond',
+       acked_win = $4, acked_snap = $5::text::pg_snapshot, acked_highest = greatest(acked_highest, $6),
+       acked_at = case when acked_win = $4 then acked_at else clock_timestamp() end,
+       partial_win = $7, partial_position = $8
+ where source = $1 and fence = $2 and acked_win <= $4";
+
+pub(crate) const RELEASE: &str = "
+update saga.relay set expires_at = '-infinity', owner = null where source = $1 and fence = $2";
+
+pub(crate) const RECOVER: &str = "select saga.relay_recover($1, $2, $3, $4)";
+
+/// Opens the next window; no row if there is nothing to publish, and then nothing was written either.
+///
+/// The lease's row is locked, so that an acquisition waits until this window is there to be seen: a window
+/// that appeared afterwards would publish its events under a second position. `$4` is the snapshot of the
+/// window before, `$5` the transactions that were running then.
+pub(crate) const OPEN: &str = "
+with due as materialized (
+    select where exists (select from saga.outbox where xid >= pg_snapshot_xmax($4::text::pg_snapshot))
+              or exists (select from saga.outbox where xid = any($5::text[]::xid8[]))
+), lease as materialized (
+    select source, epoch from saga.relay
+     where source = $1 and fence = $2 and exists (select from due) for share
+)
+insert into saga.relay_window (source, win, epoch, fence, snap_a, snap_b, recovery)
+select source, greatest($3 + 1, (extract(epoch from clock_timestamp()) * 1e6)::bigint),
+       epoch, $2, $4::text::pg_snapshot, pg_current_snapshot(), $6
+  from lease
+returning win, epoch, snap_a::text, snap_b::text, recovery";
+
+pub(crate) const UNACKED: &str = "
+select win, epoch, snap_a::text, snap_b::text, recovery
+  from saga.relay_window where source = $1 and win > $2 order by win";
+
+/// A window as a whole, if it is no larger than `$4` rows or about `$5` bytes: through the xid index,
+/// sorted by position. `$1`, `$2`: its snapshots; `$3`: who was running at the first one.
+///
+/// The last column runs up to the bytes that came so far, which is how the reader knows whether it was
+/// cut.
+pub(crate) const READ_SMALL: &str = "
+select * from (
+    select position, id, aggregatetype, aggregateid, type, payload, headers::text, created_at,
+           sum(coalesce(octet_length(payload), 0) + pg_column_size(headers)) over in_order as bytes_so_far,
+           coalesce(octet_length(payload), 0) + pg_column_size(headers) as bytes
+      from (select * from (
+               (select * from saga.outbox
+                 where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
+                   and xid < pg_snapshot_xmax($2::text::pg_snapshot)
+                   and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
+                 limit $4)
+               union all
+               (select * from saga.outbox
+                 where xid = any($3::text[]::xid8[])
+                   and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
+                 limit $4)) as arms
+             limit $4) as rows
+    window in_order as (order by position rows unbounded preceding)
+) as summed
+where bytes_so_far - bytes < $5
+order by position";
+
+/// Where a big window begins.
+pub(crate) const FIRST_POSITION: &str = "
+select least(
+    (select min(position) from saga.outbox
+      where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
+        and xid < pg_snapshot_xmax($2::text::pg_snapshot)
+        and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)),
+    (select min(position) from saga.outbox
+      where xid = any($3::text[]::xid8[])
+        and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)))";
+
+/// A piece of a big window, through the position index of each leaf: a sort per piece would be quadratic.
+/// `$3`: the position that it comes after.
+pub(crate) const READ_CHUNK: &str = "
+select * from (
+    select position, id, aggregatetype, aggregateid, type, payload, headers::text, created_at,
+           sum(coalesce(octet_length(payload), 0) + pg_column_size(headers)) over in_order as bytes_so_far,
+           coalesce(octet_length(payload), 0) + pg_column_size(headers) as bytes
+      from (
+        (select * from saga.outbox where slot = 0 and position > $3
+            and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
+            and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot) order by position limit $4)
+        union all
+        (select * from saga.outbox where slot = 1 and position > $3
+            and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
+            and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot) order by position limit $4)
+        union all
+        (select * from saga.outbox where slot = 2 and position > $3
+            and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
+            and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot) order by position limit $4)
+        union all
+        (select * from saga.outbox where slot = 3 and position > $3
+            and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
+            and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot) order by position limit $4)
+        order by position limit $4) as rows
+    window in_order as (order by position rows unbounded preceding)
+) as summed
+where bytes_so_far - bytes < $5
+order by position";
+
+/// Who an event is that holds the outbox up.
+pub(crate) const EVENT: &str = "
+select id, aggregatetype, aggregateid, type from saga.outbox where slot = any('{0,1,2,3}') and position = $1";
+
+pub(crate) const RECORD_TOPIC: &str = "
+insert into saga.relay_topic (topic, partitions)
+select $3, $4 from saga.relay where source = $1 and fence = $2
+on conflict (topic) do nothing";
+
+pub(crate) const RECORDED_PARTITIONS: &str = "select partitions from saga.relay_topic where topic = $1";
+
+/// How a leaf is emptied: whether it is worth a lock, the lock, whether it may be, and the deed.
+pub(crate) struct Leaf {
+    pub(crate) name: &'static str,
+    pub(crate) in_use: &'static str,
+    pub(crate) lock: &'static str,
+    pub(crate) spent: &'static str,
+    pub(crate) truncate: &'static str,
+}
+
+/// Waiting longer would make writers of that leaf wait behind us.
+pub(crate) const LOCK_BRIEFLY: &str = "set local lock_timeout = '20ms'";
+
+macro_rules! outbox_leaf {
+    ($slot:literal) => {
+        Leaf {
+            name: concat!("outbox_", $slot),
+            in_use: concat!("select pg_relation_size('saga.outbox_", $slot, "') > 0"),
+            lock: concat!("lock table saga.outbox_", $slot, " in access exclusive mode"),
+            // The snapshot of what was *acknowledged*, as it was committed; a statement of its own after
+            // the lock, so that it sees every row that a writer has left behind. Never the leaf that is
+            // written to now or next.
+            spent: concat!(
+                "select $2 not in (saga.outbox_slot(), (saga.outbox_slot() + 1) % 4)
+                    and exists (select from saga.relay where source = $1 and fence = $3)
+                    and not exists (
+                        select from saga.outbox_",
+                $slot,
+                "
+                         where xid >= pg_snapshot_xmin((select acked_snap from saga.relay where source = $1))
+                           and not pg_visible_in_snapshot(
+                                   xid, (select acked_snap from saga.relay where source = $1)))"
+            ),
+            truncate: concat!("truncate saga.outbox_", $slot),
+        }
+    };
+}
+
+macro_rules! window_leaf {
+    ($slot:literal) => {
+        Leaf {
+            name: concat!("relay_window_", $slot),
+            in_use: concat!("select pg_relation_size('saga.relay_window_", $slot, "') > 0"),
+            lock: concat!(
+                "lock table saga.relay_window_",
+                $slot,
+                " in access exclusive mode"
+            ),
+            spent: concat!(
+                "select $2 not in (saga.outbox_slot(), (saga.outbox_slot() + 1) % 4)
+                    and exists (select from saga.relay where source = $1 and fence = $3)
+                    and not exists (
+                        select from saga.relay_window_",
+                $slot,
+                "
+                         where win > (select acked_win from saga.relay where source = $1))"
+            ),
+            truncate: concat!("truncate saga.relay_window_", $slot),
+        }
+    };
+}
+
+pub(crate) const OUTBOX_LEAVES: [Leaf; 4] =
+    [outbox_leaf!(0), outbox_leaf!(1), outbox_leaf!(2), outbox_leaf!(3)];
+
+pub(crate) const WINDOW_LEAVES: [Leaf; 4] =
+    [window_leaf!(0), window_leaf!(1), window_leaf!(2), window_leaf!(3)];
+
+/// What an operator wants to know, in one row.
+pub(crate) const STATUS: &str = "
+select source, owner, fence, expires_at > clock_timestamp() as held, epoch, acked_win, acked_highest,
+       acked_at, partial_win > acked_win,
+       (select count(*) from (
+           select from saga.outbox o where not pg_visible_in_snapshot(o.xid, r.acked_snap) limit 100001) as waiting),
+       (select min(created_at) from saga.outbox o where not pg_visible_in_snapshot(o.xid, r.acked_snap)),
+       (select sum(pg_total_relation_size(format('saga.outbox_%s', slot)::regclass))::bigint
+          from generate_series(0, 3) as slot)
+  from saga.relay r";
+
+/// Statements by name, for the test that PREPAREs them. Leaves are listed by [`leaves`].
+pub const ALL: &[(&str, &str)] = &[
+    ("CONFIGURE", CONFIGURE),
+    ("IDENTITY", IDENTITY),
+    ("MIGRATED", MIGRATED),
+    ("INTRODUCE", INTRODUCE),
+    ("KNOWN_AS", KNOWN_AS),
+    ("ACQUIRE", ACQUIRE),
+    ("LEASED", LEASED),
+    ("HOLDER", HOLDER),
+    ("RENEW", RENEW),
+    ("RELEASE", RELEASE),
+    ("RECOVER", RECOVER),
+    ("OPEN", OPEN),
+    ("UNACKED", UNACKED),
+    ("READ_SMALL", READ_SMALL),
+    ("FIRST_POSITION", FIRST_POSITION),
+    ("READ_CHUNK", READ_CHUNK),
+    ("EVENT", EVENT),
+    ("RECORD_TOPIC", RECORD_TOPIC),
+    ("RECORDED_PARTITIONS", RECORDED_PARTITIONS),
+    ("STATUS", STATUS),
+    ("OUTBOX_LEAF.in_use", OUTBOX_LEAVES[0].in_use),
+    ("OUTBOX_LEAF.spent", OUTBOX_LEAVES[0].spent),
+    ("WINDOW_LEAF.in_use", WINDOW_LEAVES[0].in_use),
+    ("WINDOW_LEAF.spent", WINDOW_LEAVES[0].spent),
+];

@@ -1,0 +1,105 @@
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+
+use super::error::{OutboxError, within};
+use super::lease::{Lease, Standing};
+use super::snapshot::Snapshot;
+use super::sql;
+
+/// What snapshot `after` does not see and snapshot `until` does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) number: i64,
+    pub(crate) epoch: u32,
+    pub(crate) after: Snapshot,
+    pub(crate) until: Snapshot,
+    /// It takes up what was left over from the epoch before.
+    pub(crate) recovery: bool,
+}
+
+/// Opens windows, each from where the one before ended.
+#[derive(Debug)]
+pub(crate) struct Windows {
+    lease: Lease,
+    last: i64,
+    seen: Snapshot,
+    recovering: bool,
+    patience: Duration,
+}
+
+type WindowRow = (i64, i64, String, String, bool);
+
+impl Windows {
+    /// The windows that were opened and not acknowledged, in order, and what opens the next ones.
+    pub(crate) async fn resume(
+        lease: Lease,
+        standing: &Standing,
+        connection: &mut PgConnection,
+        patience: Duration,
+    ) -> Result<(Vec<Window>, Windows), OutboxError> {
+        let rows: Vec<WindowRow> = within(
+            patience,
+            "reading the windows that were not acknowledged",
+            sqlx::query_as(sql::UNACKED)
+                .bind(lease.source.as_str())
+                .bind(standing.acked.window)
+                .fetch_all(connection),
+        )
+        .await?;
+        let unacked = rows.into_iter().map(window).collect::<Result<Vec<_>, _>>()?;
+        let windows = Windows {
+            lease,
+            last: unacked
+                .last()
+                .map_or(standing.acked.window, |window| window.number),
+            seen: unacked
+                .last()
+                .map_or_else(|| standing.acked.snapshot.clone(), |window| window.until.clone()),
+            recovering: standing.recovering && unacked.is_empty(),
+            patience,
+        };
+        Ok((unacked, windows))
+    }
+
+    /// Commits the bounds of the next window. `None`: there is nothing to publish, or the lease is lost,
+    /// which its renewal will tell.
+    pub(crate) async fn open(
+        &mut self,
+        connection: &mut PgConnection,
+    ) -> Result<Option<Window>, OutboxError> {
+        let row: Option<WindowRow> = within(
+            self.patience,
+            "opening a window",
+            sqlx::query_as(sql::OPEN)
+                .bind(self.lease.source.as_str())
+                .bind(self.lease.fence)
+                .bind(self.last)
+                .bind(self.seen.as_str())
+                .bind(self.seen.running())
+                .bind(self.recovering)
+                .fetch_optional(connection),
+        )
+        .await?;
+        let Some(opened) = row.map(window).transpose()? else {
+            return Ok(None);
+        };
+        self.last = opened.number;
+        self.seen = opened.until.clone();
+        self.recovering = false;
+        Ok(Some(opened))
+    }
+}
+
+fn window((number, epoch, after, until, recovery): WindowRow) -> Result<Window, OutboxError> {
+    Ok(Window {
+        number,
+        epoch: u32::try_from(epoch).map_err(|_| OutboxError::Corrupt {
+            column: "saga.relay_window.epoch",
+            found: epoch.to_string(),
+        })?,
+        after: Snapshot::new(after),
+        until: Snapshot::new(until),
+        recovery,
+    })
+}

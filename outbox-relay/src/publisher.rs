@@ -1,0 +1,299 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quadrille_process::fault::Injected;
+use rdkafka::error::KafkaError;
+use saga_core::position::Position;
+use sqlx::postgres::PgConnection;
+use tokio_util::sync::CancellationToken;
+
+use crate::fault;
+use crate::kafka::config::{batch_bytes, compresses};
+use crate::kafka::flight::{Flight, Refused, Tails};
+use crate::kafka::primed::Primed;
+use crate::kafka::producer::Producer;
+use crate::kafka::refusal::Unsendable;
+use crate::kafka::topics::{self, Topic, TopicId};
+use crate::options::Options;
+use crate::outbox::error::OutboxError;
+use crate::outbox::lease::Lease;
+use crate::outbox::read::{Budget, Chunk, Reader};
+use crate::outbox::window::Window;
+use crate::sending::{Cut, Sending};
+use crate::state::Shared;
+
+/// Publishes windows, one after the other, through one producer at a time.
+pub(crate) struct Publisher {
+    options: Arc<Options>,
+    shared: Arc<Shared>,
+    lease: Lease,
+    topics: Arc<HashMap<String, Topic>>,
+    /// Numbers outlive what is known of a topic.
+    ids: HashMap<String, TopicId>,
+    producer: Option<Producer>,
+    /// What went to each partition, for the next producer to go on from.
+    tails: Tails,
+    /// The partitions that know this producer.
+    primed: Primed,
+    /// What the producers before have got acknowledged.
+    acked: Option<Position>,
+}
+
+/// Why a window is not published to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Halt {
+    /// The broker refused an event.
+    #[error("the broker refused the event at {}: {}", .0.position, .0.code)]
+    Refused(Refused),
+    /// An event need not be tried: we know that it cannot be sent.
+    #[error("the event at {} cannot be sent: {}", .0.position, .0.why)]
+    Unsendable(Cut),
+    /// The Kafka client does not even get that far.
+    #[error("{doing}")]
+    Client {
+        doing: &'static str,
+        #[source]
+        source: KafkaError,
+    },
+    /// The outbox's database failed. Ends the tenure.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// A test wants it so.
+    #[error(transparent)]
+    Injected(#[from] Injected),
+}
+
+impl From<Refused> for Halt {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// How much of a window was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All of it: so many events, the highest position among them.
+    Whole { events: u64, highest: i64 },
+    /// The relay was told to stop in the middle of it.
+    Part,
+}
+
+impl Publisher {
+    pub(crate) fn new(options: Arc<Options>, shared: Arc<Shared>, lease: Lease) -> Self {
+        Self {
+            options,
+            shared,
+            lease,
+            topics: Arc::default(),
+            ids: HashMap::new(),
+            producer: None,
+            tails: Tails::default(),
+            primed: Primed::default(),
+            acked: None,
+        }
+    }
+
+    /// Publishes a window from after a position on, and waits until the broker has acknowledged all of it.
+    ///
+    /// The next piece is read while the one before is on its way. `progress` is told of positions up to
+    /// which everything was acknowledged.
+    pub(crate) async fn publish(
+        &mut self,
+        connection: &mut PgConnection,
+        window: &Window,
+        after: Option<i64>,
+        cancel: &CancellationToken,
+        mut progress: impl FnMut(i64),
+    ) -> Result<Extent, Halt> {
+        let budget = Budget {
+            rows: self.options.chunk_rows,
+            bytes: self.options.chunk_bytes,
+            patience: self.options.statement_timeout + Duration::from_secs(5),
+        };
+        let mut reader = Reader::new(window, after, budget);
+        let (mut events, mut highest) = (0, 0);
+        let mut read = reader.next(connection).await?;
+        while let Some(chunk) = read {
+            let last = chunk.event(chunk.len() - 1)?.position;
+            events += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+            highest = highest.max(last);
+            if self.oldest().is_none() {
+                self.shared.set_oldest(Some(chunk.event(0)?.created_at));
+            }
+            self.meet_topics(connection, &chunk).await?;
+            let (sent, next) = tokio::join!(self.send(window, chunk), reader.next(connection));
+            sent?;
+            read = next?;
+            if let Some(acked) = self.acked_within(window) {
+                progress(acked);
+                self.shared.set_oldest(self.oldest());
+            }
+            if cancel.is_cancelled() && read.is_some() {
+                self.settle().await?;
+                return Ok(Extent::Part);
+            }
+        }
+        fault::point("relay::after_produce_before_ack", &self.shared.owner).await?;
+        self.settle().await?;
+        self.shared.set_oldest(None);
+        Ok(Extent::Whole { events, highest })
+    }
+
+    /// The last position of the window up to which everything was acknowledged.
+    pub(crate) fn acked_within(&self, window: &Window) -> Option<i64> {
+        let acked = self.flight().and_then(|flight| flight.acked()).or(self.acked)?;
+        (acked.epoch == window.epoch && i64::try_from(acked.window) == Ok(window.number))
+            .then(|| i64::try_from(acked.position).ok())
+            .flatten()
+    }
+
+    /// Ends the producer, waiting for what it knows. The next window, or the next try, gets a new one, and
+    /// everything that is known of topics is asked again.
+    pub(crate) async fn start_over(&mut self) {
+        self.topics = Arc::default();
+        self.end_producer().await;
+    }
+
+    async fn end_producer(&mut self) {
+        if let Some(producer) = self.producer.take() {
+            let flight = producer.flight.clone();
+            producer.end().await;
+            self.tails = flight.tails();
+            self.acked = flight.acked().or(self.acked);
+        }
+    }
+
+    /// Gives back the last acknowledged prefix and lets go of the broker, at the end of a tenure.
+    pub(crate) async fn finish(mut self) {
+        self.end_producer().await;
+    }
+
+    async fn settle(&self) -> Result<(), Refused> {
+        match self.flight() {
+            Some(flight) => flight.settled().await,
+            None => Ok(()),
+        }
+    }
+
+    fn flight(&self) -> Option<&Arc<Flight>> {
+        self.producer.as_ref().map(|producer| &producer.flight)
+    }
+
+    fn oldest(&self) -> Option<chrono::DateTime<chrono::Utc>> {
+        self.flight().and_then(|flight| flight.oldest())
+    }
+
+    /// Hands a piece of a window to the producer. Returns once librdkafka has it, not once it is written.
+    async fn send(&mut self, window: &Window, chunk: Chunk) -> Result<(), Halt> {
+        let producer = match &self.producer {
+            Some(producer) => producer,
+            None => {
+                let made = Producer::new(
+                    &self.options.kafka,
+                    self.smallest_limit(),
+                    self.tails.clone(),
+                    self.shared.clone(),
+                )
+                .map_err(|source| Halt::Client {
+                    doing: "making a producer",
+                    source,
+                })?;
+                self.primed = Primed::default();
+                self.producer.insert(made)
+            }
+        };
+        let most = (self.options.in_flight_events, self.options.in_flight_bytes);
+        producer.flight.room(chunk.len(), chunk.bytes, most).await?;
+        let sending = Sending {
+            sender: producer.sender(),
+            source: self.shared.source.clone(),
+            topics: self.topics.clone(),
+            spans: self.options.spans,
+            judge_size: !compresses(&self.options.kafka),
+            epoch: window.epoch,
+            window: window.number,
+            tails: std::mem::take(&mut self.tails),
+            primed: std::mem::take(&mut self.primed),
+            chunk,
+        };
+        let sent = sending.run().await??;
+        self.tails = sent.tails;
+        self.primed = sent.primed;
+        match sent.cut {
+            None => Ok(()),
+            Some(cut) => {
+                // What comes before it goes out; then it is known that this one holds everything up.
+                self.settle().await?;
+                Err(Halt::Unsendable(cut))
+            }
+        }
+    }
+
+    /// Asks the broker about topics that were not seen before, and records how many partitions their keys
+    /// are spread over.
+    async fn meet_topics(&mut self, connection: &mut PgConnection, chunk: &Chunk) -> Result<(), Halt> {
+        let mut unknown: Vec<String> = Vec::new();
+        for index in 0..chunk.len() {
+            let topic = chunk.event(index)?.topic;
+            if !self.topics.contains_key(topic) && !unknown.iter().any(|name| name == topic) {
+                unknown.push(topic.to_owned());
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let patience = self.options.statement_timeout;
+        let found = topics::look_up(&self.options.kafka, &unknown)
+            .await
+            .map_err(|source| Halt::Client {
+                doing: "asking the broker about topics",
+                source,
+            })?;
+        let mut known = HashMap::clone(&self.topics);
+        for name in unknown {
+            let next = TopicId(self.ids.len());
+            let id = *self.ids.entry(name.clone()).or_insert(next);
+            let topic = match found.get(&name) {
+                None => Topic::unsendable(id, Unsendable::NoSuchTopic),
+                Some(found) => {
+                    let recorded = crate::outbox::topics::record(
+                        connection,
+                        &self.lease,
+                        &name,
+                        found.partitions,
+                        patience,
+                    )
+                    .await?;
+                    if found.partitions > recorded {
+                        tracing::warn!(
+                            source = %self.shared.source, topic = name, recorded, found = found.partitions,
+                            "topic has grown; keys stay where they are, the new partitions get none"
+                        );
+                    }
+                    Topic::met(id, recorded, *found)
+                }
+            };
+            known.insert(name, topic);
+        }
+        self.topics = Arc::new(known);
+        let fitting = batch_bytes(usize::MAX, self.smallest_limit());
+        if self
+            .producer
+            .as_ref()
+            .is_some_and(|producer| producer.batch_bytes > fitting)
+        {
+            // Its batches are too large for a topic that we have just met.
+            self.settle().await?;
+            self.end_producer().await;
+        }
+        Ok(())
+    }
+
+    fn smallest_limit(&self) -> Option<usize> {
+        self.topics
+            .values()
+            .filter_map(|topic| topic.max_message_bytes)
+            .min()
+    }
+}

@@ -1,0 +1,158 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rdkafka::producer::BaseRecord;
+use saga_core::partitioner::partition_for;
+use saga_core::position::Position;
+
+use crate::kafka::flight::{Refused, Sent, Tails};
+use crate::kafka::primed::Primed;
+use crate::kafka::producer::Sender;
+use crate::kafka::record::Encoder;
+use crate::kafka::refusal::Unsendable;
+use crate::kafka::topics::Topic;
+use crate::options::SourceName;
+use crate::outbox::error::OutboxError;
+use crate::outbox::read::{Chunk, Event};
+use crate::trace;
+
+/// A piece of a window on its way to the producer.
+pub(crate) struct Sending {
+    pub(crate) sender: Sender,
+    pub(crate) source: SourceName,
+    pub(crate) topics: Arc<HashMap<String, Topic>>,
+    /// Whether somebody collects spans.
+    pub(crate) spans: bool,
+    /// Whether an event's size can be judged before it is sent.
+    pub(crate) judge_size: bool,
+    pub(crate) epoch: u32,
+    pub(crate) window: i64,
+    pub(crate) tails: Tails,
+    pub(crate) primed: Primed,
+    pub(crate) chunk: Chunk,
+}
+
+/// What came of it.
+pub(crate) struct HandedOver {
+    pub(crate) tails: Tails,
+    pub(crate) primed: Primed,
+    /// The first event that cannot be sent. Nothing from there on was.
+    pub(crate) cut: Option<Cut>,
+}
+
+/// An event that need not be tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cut {
+    pub(crate) position: i64,
+    pub(crate) why: Unsendable,
+}
+
+/// From here on, encoding takes long enough to keep other tasks waiting.
+const LARGE: usize = 64;
+
+impl Sending {
+    /// Hands the piece to the producer.
+    ///
+    /// # Errors
+    /// In the inner result, if the first event of a partition is refused. Then nothing else of the piece
+    /// was sent.
+    pub(crate) async fn run(mut self) -> Result<Result<HandedOver, Refused>, OutboxError> {
+        let (sent, cut) = self.address_all()?;
+        let first = self.sender.take_up(&sent);
+        let openers: Vec<usize> = self.primed.openers(&sent);
+        self.hand_over(&sent, first, openers.iter().copied())?;
+        if let Err(refused) = self.sender.reported(first, &openers).await {
+            for index in (0..sent.len()).filter(|index| openers.binary_search(index).is_err()) {
+                self.sender.discard(first + index);
+            }
+            return Ok(Err(refused));
+        }
+        let small = sent.len() < LARGE;
+        let rest = move || {
+            let others = (0..sent.len()).filter(|index| openers.binary_search(index).is_err());
+            self.hand_over(&sent, first, others)?;
+            Ok(Ok(HandedOver {
+                tails: self.tails,
+                primed: self.primed,
+                cut,
+            }))
+        };
+        if small {
+            return rest();
+        }
+        match tokio::task::spawn_blocking(rest).await {
+            Ok(handed_over) => handed_over,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Where each event goes, up to the first that cannot be sent.
+    fn address_all(&self) -> Result<(Vec<Sent>, Option<Cut>), OutboxError> {
+        let mut sent = Vec::with_capacity(self.chunk.len());
+        for index in 0..self.chunk.len() {
+            let event = self.chunk.event(index)?;
+            match self.address(&event) {
+                Ok(event) => sent.push(event),
+                Err(why) => {
+                    let position = event.position;
+                    return Ok((sent, Some(Cut { position, why })));
+                }
+            }
+        }
+        Ok((sent, None))
+    }
+
+    /// Where an event goes, or why it cannot.
+    fn address(&self, event: &Event<'_>) -> Result<Sent, Unsendable> {
+        let topic = self.topics.get(event.topic).ok_or(Unsendable::NoSuchTopic)?;
+        if let Some(why) = &topic.unsendable {
+            return Err(why.clone());
+        }
+        // The least that it can take on the wire.
+        let bytes = event.payload.map_or(0, <[u8]>::len) + event.key.len();
+        if self.judge_size && topic.max_message_bytes.is_some_and(|limit| bytes > limit) {
+            return Err(Unsendable::TooLarge {
+                limit: topic.max_message_bytes,
+            });
+        }
+        Ok(Sent {
+            topic: topic.id,
+            partition: partition_for(event.key.as_bytes(), topic.partitions),
+            position: Position::new(
+                self.epoch,
+                // Neither is ever negative: a clock in microseconds, and a sequence.
+                u64::try_from(self.window).unwrap_or(0),
+                u64::try_from(event.position).unwrap_or(0),
+            ),
+            created_at: event.created_at,
+            bytes: bytes + event.headers.len(),
+        })
+    }
+
+    fn hand_over(
+        &mut self,
+        sent: &[Sent],
+        first: usize,
+        indices: impl Iterator<Item = usize>,
+    ) -> Result<(), OutboxError> {
+        let mut encoder = Encoder::new(self.source.as_str());
+        for index in indices {
+            let (event, sent) = (self.chunk.event(index)?, &sent[index]);
+            let previous = self.tails.advance(sent.topic, sent.partition, sent.position);
+            let hop = self
+                .spans
+                .then(|| trace::send_span(&self.source, &event))
+                .flatten();
+            let headers = encoder.headers(&event, sent.position, previous, hop.as_deref());
+            let mut record = BaseRecord::with_opaque_to(event.topic, first + index)
+                .key(event.key)
+                .partition(sent.partition)
+                .headers(headers);
+            if let Some(payload) = event.payload {
+                record = record.payload(payload);
+            }
+            self.sender.send(first + index, record);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use metrics::{Counter, Gauge, Histogram};
+use rdkafka::error::KafkaError;
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use crate::kafka::refusal::Unsendable;
+use crate::metrics as names;
+use crate::options::SourceName;
+
+/// What a relay is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// It has not reached its outbox yet.
+    Starting,
+    /// Another relay holds the lease.
+    Standby {
+        /// Who.
+        owner: String,
+    },
+    /// It holds the lease and publishes what there is.
+    Publishing,
+    /// It holds the lease, and an event that cannot be sent holds the outbox up.
+    Stopped(Stopped),
+    /// The outbox cannot be served; it tries again.
+    Failing {
+        /// What is wrong, with its causes.
+        reason: String,
+    },
+    /// It was told to stop and has.
+    Ended,
+}
+
+/// An event that cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// The event's id.
+    pub id: Uuid,
+    /// Its topic.
+    pub topic: String,
+    /// Its key.
+    pub key: String,
+    /// Its type.
+    pub r#type: String,
+    /// Why it cannot be sent.
+    pub why: Unsendable,
+}
+
+/// How a relay is, for a health check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It publishes, or stands by.
+    Up,
+    /// Nothing is lost, but somebody should know.
+    Down(String),
+}
+
+/// What the parts of one relay tell each other and the outside.
+pub(crate) struct Shared {
+    pub(crate) source: SourceName,
+    pub(crate) owner: String,
+    pub(crate) meters: Meters,
+    /// Somebody has committed events.
+    pub(crate) doorbell: Notify,
+    phase: watch::Sender<Phase>,
+    broker_in_trouble: AtomicBool,
+    broker: Mutex<BrokerTrouble>,
+    /// Microseconds since 1970; `NOTHING` if everything was acknowledged.
+    oldest: AtomicI64,
+}
+
+const NOTHING: i64 = i64::MAX;
+
+#[derive(Debug, Default)]
+struct BrokerTrouble {
+    reason: String,
+    said_at: Option<Instant>,
+}
+
+pub(crate) struct Meters {
+    pub(crate) events: Counter,
+    pub(crate) bytes: Counter,
+    pub(crate) windows: Counter,
+    pub(crate) window_events: Histogram,
+    pub(crate) publish_seconds: Histogram,
+    pub(crate) broker_errors: Counter,
+    pub(crate) outbox_errors: Counter,
+    pub(crate) leaves_emptied: Counter,
+    oldest_seconds: Gauge,
+    lease_held: Gauge,
+    lease_fence: Gauge,
+}
+
+impl Meters {
+    fn new(source: &SourceName) -> Self {
+        let source = source.to_string();
+        Self {
+            events: metrics::counter!(names::EVENTS_PUBLISHED, "source" => source.clone()),
+            bytes: metrics::counter!(names::BYTES_PUBLISHED, "source" => source.clone()),
+            windows: metrics::counter!(names::WINDOWS_PUBLISHED, "source" => source.clone()),
+            window_events: metrics::histogram!(names::WINDOW_EVENTS, "source" => source.clone()),
+            publish_seconds: metrics::histogram!(names::PUBLISH_SECONDS, "source" => source.clone()),
+            broker_errors: metrics::counter!(names::BROKER_ERRORS, "source" => source.clone()),
+            outbox_errors: metrics::counter!(names::OUTBOX_ERRORS, "source" => source.clone()),
+            leaves_emptied: metrics::counter!(names::LEAVES_EMPTIED, "source" => source.clone()),
+            oldest_seconds: metrics::gauge!(names::OLDEST_UNPUBLISHED_SECONDS, "source" => source.clone()),
+            lease_held: metrics::gauge!(names::LEASE_HELD, "source" => source.clone()),
+            lease_fence: metrics::gauge!(names::LEASE_FENCE, "source" => source),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(source: SourceName, owner: String) -> Self {
+        Self {
+            owner,
+            meters: Meters::new(&source),
+            source,
+            doorbell: Notify::new(),
+            phase: watch::Sender::new(Phase::Starting),
+            broker_in_trouble: AtomicBool::new(false),
+            broker: Mutex::default(),
+            oldest: AtomicI64::new(NOTHING),
+        }
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        for label in Unsendable::LABELS {
+            let stopped = matches!(&phase, Phase::Stopped(stopped) if stopped.why.label() == label);
+            metrics::gauge!(names::STOPPED, "source" => self.source.to_string(), "reason" => label)
+                .set(if stopped { 1.0 } else { 0.0 });
+        }
+        self.phase.send_if_modified(|known| {
+            let changed = *known != phase;
+            *known = phase;
+            changed
+        });
+    }
+
+    pub(crate) fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Stopped(_))
+    }
+
+    /// The fence that we hold, or none.
+    pub(crate) fn set_lease(&self, fence: Option<i64>) {
+        self.meters
+            .lease_held
+            .set(if fence.is_some() { 1.0 } else { 0.0 });
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "microseconds since 1970 fit into 53 bits"
+        )]
+        self.meters.lease_fence.set(fence.unwrap_or(0) as f64);
+    }
+
+    /// When the oldest event that was not acknowledged came to be.
+    pub(crate) fn set_oldest(&self, created_at: Option<DateTime<Utc>>) {
+        let micros = created_at.map_or(NOTHING, |at| at.timestamp_micros());
+        self.oldest.store(micros, Ordering::Relaxed);
+        self.update_age();
+    }
+
+    /// How long it has been waiting. Grows by itself, so it is written regularly.
+    pub(crate) fn update_age(&self) -> Duration {
+        let age = match self.oldest.load(Ordering::Relaxed) {
+            NOTHING => Duration::ZERO,
+            // A clock that is behind the database's makes no event younger than new.
+            oldest => Duration::from_micros(
+                u64::try_from(Utc::now().timestamp_micros().saturating_sub(oldest)).unwrap_or(0),
+            ),
+        };
+        self.meters.oldest_seconds.set(age.as_secs_f64());
+        age
+    }
+
+    /// The Kafka client told of an error. It goes on trying.
+    pub(crate) fn broker_trouble(&self, error: &KafkaError, reason: &str) {
+        const SAY_EVERY: Duration = Duration::from_secs(30);
+        self.meters.broker_errors.increment(1);
+        self.broker_in_trouble.store(true, Ordering::Relaxed);
+        let mut trouble = self.trouble();
+        trouble.reason = if reason.is_empty() {
+            error.to_string()
+        } else {
+            reason.to_owned()
+        };
+        if trouble.said_at.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            trouble.said_at = Some(Instant::now());
+            tracing::warn!(source = %self.source, reason = trouble.reason, "broker is in trouble; events wait");
+        }
+    }
+
+    /// The broker acknowledged something. Called for each event.
+    pub(crate) fn broker_answers(&self) {
+        if self.broker_in_trouble.load(Ordering::Relaxed)
+            && self.broker_in_trouble.swap(false, Ordering::Relaxed)
+        {
+            self.trouble().said_at = None;
+            tracing::info!(source = %self.source, "broker answers again");
+        }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        match &*self.phase.borrow() {
+            Phase::Starting => Health::Down("has not reached its outbox yet".to_owned()),
+            Phase::Failing { reason } => Health::Down(reason.clone()),
+            Phase::Ended => Health::Down("was told to stop".to_owned()),
+            Phase::Stopped(stopped) => Health::Down(format!(
+                "event {} of topic {} with key {} cannot be sent: {}; {}",
+                stopped.id,
+                stopped.topic,
+                stopped.key,
+                stopped.why,
+                stopped.why.remedy()
+            )),
+            // While nothing waits, nobody knows whether the broker is back, and nobody minds.
+            Phase::Publishing
+                if self.broker_in_trouble.load(Ordering::Relaxed)
+                    && self.oldest.load(Ordering::Relaxed) != NOTHING =>
+            {
+                Health::Down(format!(
+                    "broker is in trouble; events wait: {}",
+                    self.trouble().reason
+                ))
+            }
+            Phase::Publishing | Phase::Standby { .. } => Health::Up,
+        }
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, BrokerTrouble> {
+        self.broker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

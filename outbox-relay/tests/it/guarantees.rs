@@ -1,0 +1,103 @@
+use anyhow::{Result, ensure};
+use outbox_relay::Options;
+use quadrille_process::fault;
+
+use super::checker::{Checker, Reader};
+use super::support::{Outbox, Running, eventually};
+use super::writers::Writers;
+
+const WRITERS: Writers = Writers {
+    tasks: 12,
+    transactions: 120,
+    keys: 40,
+    seed: 1,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_reordered_whoever_writes() -> Result<()> {
+    everything_arrives(|_| {}).await
+}
+
+/// Windows are read through the position index as soon as they have four rows, and a handful of events
+/// may be in flight.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_reordered_in_small_pieces() -> Result<()> {
+    everything_arrives(|options| {
+        options.chunk_rows = 3;
+        options.in_flight_events = 5;
+    })
+    .await
+}
+
+async fn everything_arrives(tune: impl FnOnce(&mut Options)) -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 6, &[]).await?;
+    let mut options = outbox.relay("a");
+    tune(&mut options);
+    let relay = Running::start(options);
+    let expected = WRITERS.write(&outbox, &topic).await?;
+    let reader = Reader::new(&outbox, &topic, 6)?;
+    let checked = Checker::default().finish(&reader, &expected).await?;
+    ensure!(
+        checked.duplicates == 0,
+        "{} duplicates without a crash",
+        checked.duplicates
+    );
+    relay.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_before_anything_of_a_window_is_sent() -> Result<()> {
+    crashes_at("relay::after_window_commit").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_sending_and_acknowledgement() -> Result<()> {
+    crashes_at("relay::after_produce_before_ack").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_acknowledgement_and_its_record() -> Result<()> {
+    crashes_at("relay::after_ack_before_persist").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_before_a_leaf_is_emptied() -> Result<()> {
+    crashes_at("relay::before_rotate").await
+}
+
+/// One relay after the other hangs at the point and is killed there, while all writers write.
+async fn crashes_at(point: &str) -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 6, &[]).await?;
+    super::rotation::cycle_slots_quickly(&outbox).await?;
+    WRITERS.prepare(&outbox).await?;
+    let writing = tokio::spawn({
+        let (outbox, topic) = (outbox.clone(), topic.clone());
+        async move { WRITERS.write_more(&outbox, &topic).await }
+    });
+    let mut crashes = 0;
+    for life in 1..=6 {
+        let mut options = outbox.relay(&format!("life{life}"));
+        options.lease = std::time::Duration::from_millis(600);
+        options.chunk_rows = if life % 2 == 0 { 3 } else { 5000 };
+        let armed = format!("{point}/{}", options.owner);
+        fault::arm(&armed, &format!("delay:3600000@{life}"))?;
+        let relay = Running::start(options);
+        eventually(&format!("{armed} is reached"), || async {
+            fault::hits(&armed) >= life || writing.is_finished()
+        })
+        .await;
+        relay.kill().await;
+        crashes += u32::from(fault::hits(&armed) >= life);
+        fault::disarm(&armed);
+    }
+    let expected = writing.await??;
+    ensure!(crashes >= 3, "only {crashes} relays got as far as {point}");
+    let relay = Running::start(outbox.relay("last"));
+    let reader = Reader::new(&outbox, &topic, 6)?;
+    Checker::default().finish(&reader, &expected).await?;
+    relay.stop().await;
+    Ok(())
+}

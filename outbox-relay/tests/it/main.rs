@@ -1,0 +1,40 @@
+//! The relay against a real PostgreSQL and a real Kafka.
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    missing_docs,
+    unreachable_pub
+)]
+
+/// Databases, topics and relays of a test.
+mod support;
+
+/// What consumers see, and whether it is what was committed.
+mod checker;
+
+/// Writers of every bad habit.
+mod writers;
+
+/// What an event looks like in Kafka.
+mod wire;
+
+/// Nothing lost, nothing out of order, whoever writes and whatever crashes.
+mod guarantees;
+
+/// One owner at a time.
+mod leases;
+
+/// Events that cannot be sent.
+mod stopped;
+
+/// Brokers and databases that go away.
+mod outages;
+
+/// Leaves that are emptied.
+mod rotation;
+
+/// Other servers, other histories.
+mod histories;
+
+/// Statements, roles, migrations.
+mod database;

@@ -1,0 +1,165 @@
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use sqlx::postgres::PgConnection;
+
+use super::checker::{Checker, Reader};
+use super::support::{Outbox, Running, append, eventually, run};
+use super::writers::Writers;
+
+/// Five leaves a second instead of one a minute.
+pub async fn cycle_slots_quickly(outbox: &Outbox) -> Result<()> {
+    let mut owner = outbox.connect("it_migrate").await?;
+    run(
+        &mut owner,
+        "create or replace function saga.outbox_slot() returns smallint language sql volatile parallel safe
+         return ((extract(epoch from clock_timestamp()) * 5)::bigint % 4)::smallint",
+    )
+    .await?;
+    Ok(())
+}
+
+/// Stops the clock of the leaves.
+async fn current_slot(outbox: &Outbox, slot: i16) -> Result<()> {
+    let mut owner = outbox.connect("it_migrate").await?;
+    run(
+        &mut owner,
+        &format!(
+            "create or replace function saga.outbox_slot() returns smallint language sql volatile parallel safe
+             return {slot}::smallint"
+        ),
+    )
+    .await?;
+    Ok(())
+}
+
+async fn bytes(connection: &mut PgConnection, leaf: &str) -> i64 {
+    sqlx::query_scalar("select pg_relation_size($1::text::regclass)")
+        .bind(format!("saga.{leaf}"))
+        .fetch_one(connection)
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaves_are_emptied_under_load_and_nothing_is_lost() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 6, &[]).await?;
+    cycle_slots_quickly(&outbox).await?;
+    let mut options = outbox.relay("a");
+    options.rotate_every = Duration::from_millis(20);
+    let relay = Running::start(options);
+    // A snapshot that somebody forgot, older than everything, in a session that has not touched the outbox.
+    let mut forgotten = outbox.superuser().await?;
+    run(&mut forgotten, "begin isolation level repeatable read").await?;
+    run(&mut forgotten, "select 1").await?;
+
+    let writers = Writers {
+        tasks: 14,
+        transactions: 200,
+        keys: 50,
+        seed: 11,
+    };
+    let expected = writers.write(&outbox, &topic).await?;
+    let reader = Reader::new(&outbox, &topic, 6)?;
+    let checked = Checker::default().finish(&reader, &expected).await?;
+    ensure!(checked.duplicates == 0);
+    let mut connection = outbox.superuser().await?;
+    eventually("no leaf holds anything, in spite of the snapshot", || async {
+        let mut connection = outbox.superuser().await.unwrap();
+        let mut total = 0;
+        for slot in 0..4 {
+            total += bytes(&mut connection, &format!("outbox_{slot}")).await;
+            total += bytes(&mut connection, &format!("relay_window_{slot}")).await;
+        }
+        total == 0
+    })
+    .await;
+    let still_there: i64 = sqlx::query_scalar("select count(*) from saga.outbox")
+        .fetch_one(&mut connection)
+        .await?;
+    ensure!(still_there == 0);
+    run(&mut forgotten, "rollback").await?;
+    relay.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaf_waits_for_the_transactions_that_wrote_to_it() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 1, &[]).await?;
+    let mut options = outbox.relay("a");
+    options.rotate_every = Duration::from_millis(20);
+    let relay = Running::start(options);
+    let mut observer = outbox.superuser().await?;
+    let mut late = outbox.connect("it").await?;
+    let reader = Reader::new(&outbox, &topic, 1)?;
+
+    for (round, end) in ["commit", "prepare"].into_iter().enumerate() {
+        current_slot(&outbox, 0).await?;
+        run(&mut late, "begin").await?;
+        append(&mut late, &topic, "late", "t", Some(b"late"), "{}").await?;
+        let mut quick = outbox.connect("it").await?;
+        append(&mut quick, &topic, "quick", "t", Some(b"quick"), "{}").await?;
+        ensure!(reader.take(1).await[0].key == "quick");
+        if end == "prepare" {
+            run(&mut late, &format!("prepare transaction '{}'", outbox.name)).await?;
+        }
+        // Leaf 0 is neither the current one nor the next from now on, so it may be emptied. That rounds have
+        // passed shows in leaf 3, which is written last and emptied all the same.
+        current_slot(&outbox, 3).await?;
+        append(&mut quick, &topic, "quick", "t", Some(b"quick"), "{}").await?;
+        reader.take(1).await;
+        current_slot(&outbox, 1).await?;
+        eventually("leaf 3 is emptied", || async {
+            let mut connection = outbox.superuser().await.unwrap();
+            bytes(&mut connection, "outbox_3").await == 0
+        })
+        .await;
+        ensure!(
+            bytes(&mut observer, "outbox_0").await > 0,
+            "emptied under a writer, round {round}"
+        );
+        if end == "prepare" {
+            run(&mut late, &format!("commit prepared '{}'", outbox.name)).await?;
+        } else {
+            run(&mut late, "commit").await?;
+        }
+        ensure!(reader.take(1).await[0].key == "late", "round {round}");
+        eventually("leaf 0 is emptied", || async {
+            let mut connection = outbox.superuser().await.unwrap();
+            bytes(&mut connection, "outbox_0").await == 0
+        })
+        .await;
+    }
+    relay.stop().await;
+    Ok(())
+}
+
+/// The current leaf and the next one are somebody's who is about to write.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leaf_that_is_written_to_is_left_alone() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 1, &[]).await?;
+    let mut options = outbox.relay("a");
+    options.rotate_every = Duration::from_millis(10);
+    let relay = Running::start(options);
+    let mut writer = outbox.connect("it").await?;
+    let reader = Reader::new(&outbox, &topic, 1)?;
+    for slot in [3, 2, 1, 0] {
+        current_slot(&outbox, slot).await?;
+        append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+    }
+    reader.take(4).await;
+    // Slot 0 is current, 1 is next: 2 and 3 go.
+    let mut observer = outbox.superuser().await?;
+    eventually("old leaves are emptied", || async {
+        let mut connection = outbox.superuser().await.unwrap();
+        bytes(&mut connection, "outbox_2").await + bytes(&mut connection, "outbox_3").await == 0
+    })
+    .await;
+    ensure!(bytes(&mut observer, "outbox_0").await > 0);
+    ensure!(bytes(&mut observer, "outbox_1").await > 0);
+    relay.stop().await;
+    Ok(())
+}

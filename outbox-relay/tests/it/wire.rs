@@ -1,0 +1,103 @@
+use anyhow::Result;
+use chrono::DateTime;
+use saga_core::envelope::Envelope;
+use saga_core::partitioner::partition_for;
+
+use super::checker::Reader;
+use super::support::{Outbox, Running, append};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_a_cloudevent_in_binary_mode() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 12, &[]).await?;
+    let relay = Running::start(outbox.relay("a"));
+    let mut writer = outbox.connect("it").await?;
+    let headers = r#"{"content-type": "application/json", "ce_correlationid": "saga-1", "ce_dataschema": "order.created/2",
+        "ce_traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "raw": {"base64": "/wA="}}"#;
+    let id = append(
+        &mut writer,
+        &topic,
+        "k1",
+        "order.created",
+        Some(b"{\"a\":1}"),
+        headers,
+    )
+    .await?;
+    let reader = Reader::new(&outbox, &topic, 12)?;
+    let record = reader.take(1).await.remove(0);
+
+    let pairs = record
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_slice()));
+    let envelope = Envelope::from_headers(pairs)?;
+    assert_eq!(envelope.id, id);
+    assert_eq!(envelope.source, "/it");
+    assert_eq!(envelope.r#type, "order.created");
+    assert_eq!(envelope.version, 2);
+    assert_eq!(envelope.correlation_id.as_deref(), Some("saga-1"));
+    assert_eq!(envelope.previous, None);
+    assert!(
+        envelope
+            .sequence
+            .is_some_and(|position| position.epoch == 1 && position.position == 1)
+    );
+    assert_eq!(record.key, "k1");
+    assert_eq!(record.partition, partition_for(b"k1", 12));
+    assert_eq!(record.payload.as_deref(), Some(&b"{\"a\":1}"[..]));
+    assert_eq!(record.header("ce_subject"), Some("k1"));
+    assert_eq!(record.header("content-type"), Some("application/json"));
+    assert_eq!(record.header("traceparent"), record.header("ce_traceparent"));
+    let raw = record.headers.iter().find(|(name, _)| name == "raw").unwrap();
+    assert_eq!(raw.1, [0xff, 0]);
+    let created_at: DateTime<chrono::Utc> = sqlx::query_scalar("select created_at from saga.outbox")
+        .fetch_one(&mut writer)
+        .await?;
+    assert_eq!(envelope.time, Some(created_at));
+    relay.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tombstone_has_no_value_and_each_record_names_the_one_before() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 1, &[]).await?;
+    let relay = Running::start(outbox.relay("a"));
+    let mut writer = outbox.connect("it").await?;
+    append(&mut writer, &topic, "k", "t", None, "{}").await?;
+    append(&mut writer, &topic, "k", "t", Some(b""), "{}").await?;
+    sqlx::query("select saga.append_event($1, 'k', 't', '{\"b\": 2}')")
+        .bind(&topic)
+        .execute(&mut writer)
+        .await?;
+    let records = Reader::new(&outbox, &topic, 1)?.take(3).await;
+    assert_eq!(records[0].payload, None);
+    assert_eq!(records[2].payload.as_deref(), Some(&b"{\"b\": 2}"[..]));
+    assert_eq!(records[2].header("content-type"), Some("application/json"));
+    assert_eq!(records[0].previous(), None);
+    assert_eq!(records[1].previous(), Some(records[0].position()));
+    assert_eq!(records[2].previous(), Some(records[1].position()));
+    assert!(records[1].position() < records[2].position());
+    relay.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doorbell_is_only_a_hint() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 1, &[]).await?;
+    let mut options = outbox.relay("a");
+    // So long that only the doorbell can be the reason.
+    options.poll = (
+        std::time::Duration::from_secs(3600),
+        std::time::Duration::from_secs(3600),
+    );
+    let relay = Running::start(options);
+    relay.until_publishing().await;
+    let mut writer = outbox.connect("it").await?;
+    append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+    relay.handle.ring();
+    Reader::new(&outbox, &topic, 1)?.take(1).await;
+    relay.stop().await;
+    Ok(())
+}
