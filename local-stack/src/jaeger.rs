@@ -83,6 +83,8 @@ extensions:
       memory: {{ memory: {{ max_traces: 100000 }} }}
   jaeger_query:
     storage: {{ traces: memory }}
+    # Its own spans would go to port 4317, where nobody listens, and its end would wait for that.
+    enable_tracing: false
     http: {{ endpoint: \"{}\" }}
     # Nobody here asks it over gRPC, and it cannot be switched off.
     grpc: {{ endpoint: \"127.0.0.1:0\" }}

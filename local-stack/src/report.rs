@@ -114,13 +114,13 @@ fn service_row(stack: &LocalStack, service: &Service) -> Row {
     let (name, daemon) = (service.name, stack.daemon(service.name));
     let admin = stack.ports().address(service.admin);
     let Some(pid) = daemon.pid() else {
-        // Without a log it has never been started here: its crate is not there yet.
+        // Without a log it has never been started here: with `--servers-only`, say.
         let known = daemon.log().exists();
         let state = if known { State::Down } else { State::Absent };
         let place = if known {
             format!("see `local-stack logs {name}`")
         } else {
-            "not in this workspace yet".to_owned()
+            "has not been started here".to_owned()
         };
         return Row {
             name,

@@ -88,7 +88,11 @@ fn ended(saga: &Saga) -> bool {
             matches!(
                 saga.inventory.state,
                 Hold::Closed(Closing::Cancelled | Closing::Rejected)
-            ) && (*money == Held::Nothing || parked)
+            ) && match money {
+                Held::Nothing => !parked,
+                Held::Owed => parked && matches!(saga.payment.state, Payment::RefundParked(_)),
+                Held::Unknown => parked && matches!(saga.payment.state, Payment::Asking { .. }),
+            }
         }
         Order::Refunded { .. } => saga.inventory.state == Hold::Closed(Closing::Cancelled),
         Order::Absent | Order::Pending { .. } => false,

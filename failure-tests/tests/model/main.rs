@@ -14,6 +14,8 @@ use crate::shop::{Faults, Shop};
 
 /// What has to hold.
 mod checks;
+/// What each action does.
+mod happens;
 /// The provider.
 mod provider;
 /// What the engine keeps.
@@ -33,6 +35,7 @@ const NONE: Faults = Faults {
     reports: 0,
     exhausted: 0,
     late: false,
+    fired_late: 0,
 };
 
 /// Checks everything that can happen in a run; the edges that were seen.
@@ -86,6 +89,7 @@ static CARD: LazyLock<Edges> = LazyLock::new(|| {
         lost: 1,
         replayed: 1,
         exhausted: 2,
+        fired_late: 1,
         ..NONE
     };
     check(
@@ -120,6 +124,7 @@ static LATE: LazyLock<Edges> = LazyLock::new(|| {
         reports: 1,
         exhausted: 1,
         late: true,
+        fired_late: 1,
         republished: 1,
         ..NONE
     };

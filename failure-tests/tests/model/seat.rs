@@ -35,6 +35,8 @@ pub(crate) struct Seat<S> {
     pub(crate) state: S,
     pub(crate) effect: Option<Row>,
     pub(crate) timers: BTreeSet<&'static str>,
+    /// Cancelled, but taken up by somebody before that.
+    pub(crate) cancelled_timers: BTreeSet<&'static str>,
     pub(crate) reading: [Cursor; 3],
 }
 
@@ -155,13 +157,16 @@ impl<S: Clone + Eq> Seat<S> {
                     name,
                     timer: Timer::In(_),
                 } => {
+                    self.cancelled_timers.remove(name);
                     self.timers.insert(name);
                 }
                 Emission::Timer {
                     name,
                     timer: Timer::Cancel,
                 } => {
-                    self.timers.remove(name);
+                    if self.timers.remove(name) {
+                        self.cancelled_timers.insert(name);
+                    }
                 }
             }
         }

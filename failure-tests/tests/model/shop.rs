@@ -1,20 +1,17 @@
 //! The whole shop as a `stateright` model: the decisions of production, and everything that can come in
 //! between.
 
-use std::collections::BTreeMap;
-
 use inventory::participant::{Hold, Inventory, ReceiveStock, Shelf};
-use order::participant::{Basket, Cancel, Item, Order, Orders, PlaceOrder};
-use payment::participant::effects::{Charge, Close, OpenPage, Refund};
-use payment::participant::{PageEvent, PageReport, Payment, Payments};
+use order::participant::{Basket, Item, Order, Orders, PlaceOrder};
+use payment::participant::{Payment, Payments};
 use quadrille_contracts::order::PaymentMethod;
-use quadrille_contracts::{OrderId, PaymentId, ProductId};
-use saga_core::{Currency, Effect, Inputs, Money, Participant};
+use quadrille_contracts::{OrderId, ProductId};
+use saga_core::{Currency, Money};
 use stateright::{Model, Property};
 use uuid::Uuid;
 
 use crate::provider::{Page, Provider};
-use crate::seat::{Logs, Observed, Row, Seat, Stage, Told, read};
+use crate::seat::{Logs, Observed, Row, Seat, Stage, Told};
 
 pub(crate) const PRICE: Money = Money::new(1400, Currency::EUR);
 
@@ -47,6 +44,8 @@ pub(crate) struct Faults {
     pub(crate) exhausted: u8,
     /// Somebody pays on a closed page.
     pub(crate) late: bool,
+    /// A timer fires that was cancelled.
+    pub(crate) fired_late: u8,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +91,7 @@ pub(crate) enum Happens {
     },
     CustomerCancels,
     Fires(Who, &'static str),
+    FiresLate(Who, &'static str),
     /// The provider is called, and answers unless the answer is lost.
     Call {
         willing: bool,
@@ -112,11 +112,11 @@ pub(crate) enum Happens {
 }
 
 const EVERYBODY: [Who; 3] = [Who::Order, Who::Inventory, Who::Payment];
-const ORDERS: Orders = Orders {
+pub(crate) const ORDERS: Orders = Orders {
     card_deadline: std::time::Duration::from_secs(1),
     page_deadline: std::time::Duration::from_secs(3),
 };
-const PAYMENTS: Payments = Payments {
+pub(crate) const PAYMENTS: Payments = Payments {
     page_deadline: std::time::Duration::from_secs(2),
 };
 
@@ -124,35 +124,43 @@ pub(crate) fn order_id(saga: usize) -> OrderId {
     OrderId(Uuid::from_u128(1 + saga as u128))
 }
 
-fn product() -> ProductId {
+pub(crate) fn product() -> ProductId {
     ProductId(Uuid::from_u128(99))
 }
 
 impl Saga {
-    fn skip_foreign(&mut self) {
+    /// Forgets what makes no difference any more, so that it makes no states either.
+    pub(crate) fn tidy(&mut self) {
         self.order.skip_foreign::<Orders>(&self.logs);
         self.inventory.skip_foreign::<Inventory>(&self.logs);
         self.payment.skip_foreign::<Payments>(&self.logs);
+        if self.left.fired_late == 0 {
+            self.order.cancelled_timers.clear();
+            self.payment.cancelled_timers.clear();
+        }
     }
 
     fn actions(&self, saga: usize, actions: &mut Vec<Action>) {
         let mut may = |happens| actions.push(Action { saga, happens });
         for who in EVERYBODY {
-            let (reading, second, timers) = match who {
+            let (reading, second, timers, cancelled) = match who {
                 Who::Order => (
                     &self.order.reading,
                     self.order.second_next::<Orders>(0, &self.logs),
                     &self.order.timers,
+                    &self.order.cancelled_timers,
                 ),
                 Who::Inventory => (
                     &self.inventory.reading,
                     self.inventory.second_next::<Inventory>(0, &self.logs),
                     &self.inventory.timers,
+                    &self.inventory.cancelled_timers,
                 ),
                 Who::Payment => (
                     &self.payment.reading,
                     self.payment.second_next::<Payments>(0, &self.logs),
                     &self.payment.timers,
+                    &self.payment.cancelled_timers,
                 ),
             };
             for (topic, cursor) in reading.iter().enumerate() {
@@ -168,6 +176,9 @@ impl Saga {
             for timer in timers {
                 may(Happens::Fires(who, timer));
             }
+            for timer in cancelled.iter().filter(|_| self.left.fired_late > 0) {
+                may(Happens::FiresLate(who, timer));
+            }
         }
         if self.left.republished > 0 {
             for (topic, log) in self.logs.0.iter().enumerate() {
@@ -176,9 +187,7 @@ impl Saga {
                 }
             }
         }
-        if matches!(self.order.state, Order::Pending { .. }) {
-            may(Happens::CustomerCancels);
-        }
+        may(Happens::CustomerCancels);
         if let Some(Row { kind, data, stage }) = &self.payment.effect {
             match stage {
                 Stage::Ready => {
@@ -246,179 +255,6 @@ impl Saga {
     }
 }
 
-impl Shop {
-    fn on_order(&self, saga: &mut Saga, input: <Orders as Participant>::Input) -> Result<Told, String> {
-        let mut prices = BTreeMap::from([(product(), PRICE)]);
-        saga.order
-            .decide(&ORDERS, &mut prices, &mut saga.logs, &self.observed, input)
-    }
-
-    fn on_inventory(
-        &self,
-        saga: &mut Saga,
-        shelf: &mut Shelf,
-        input: <Inventory as Participant>::Input,
-    ) -> Result<Told, String> {
-        let mut shelves = BTreeMap::from([(product(), *shelf)]);
-        let inventory = Inventory::default();
-        let told = saga
-            .inventory
-            .decide(&inventory, &mut shelves, &mut saga.logs, &self.observed, input)?;
-        *shelf = shelves[&product()];
-        Ok(told)
-    }
-
-    fn on_payment(&self, saga: &mut Saga, input: <Payments as Participant>::Input) -> Result<Told, String> {
-        saga.payment.decide(
-            &PAYMENTS,
-            &mut BTreeMap::new(),
-            &mut saga.logs,
-            &self.observed,
-            input,
-        )
-    }
-
-    fn hear(
-        &self,
-        saga: &mut Saga,
-        shelf: &mut Shelf,
-        who: Who,
-        topic: usize,
-        index: usize,
-    ) -> Result<Told, String> {
-        let record = saga.logs.0[topic][index].clone();
-        match who {
-            Who::Order => self.on_order(saga, read::<Orders>(&record)),
-            Who::Inventory => self.on_inventory(saga, shelf, read::<Inventory>(&record)),
-            Who::Payment => self.on_payment(saga, read::<Payments>(&record)),
-        }
-    }
-
-    /// `None`: it was refused, and nothing changed.
-    fn happen(
-        &self,
-        saga: &mut Saga,
-        shelf: &mut Shelf,
-        id: OrderId,
-        happens: Happens,
-    ) -> Result<Option<()>, String> {
-        match happens {
-            Happens::Hears(who, topic) => {
-                let cursor = &mut saga.reading(who)[topic];
-                let index = cursor.next;
-                cursor.next += 1;
-                self.hear(saga, shelf, who, topic, index)?;
-            }
-            Happens::HearsSecondNext(who) => {
-                saga.left.overtaken -= 1;
-                let second = match who {
-                    Who::Order => saga.order.second_next::<Orders>(0, &saga.logs),
-                    Who::Inventory => saga.inventory.second_next::<Inventory>(0, &saga.logs),
-                    Who::Payment => saga.payment.second_next::<Payments>(0, &saga.logs),
-                }
-                .expect("there is one");
-                let cursor = &mut saga.reading(who)[0];
-                cursor.held_back = Some(cursor.next);
-                cursor.next = second + 1;
-                self.hear(saga, shelf, who, 0, second)?;
-            }
-            Happens::HearsHeldBack(who) => {
-                let index = saga.reading(who)[0].held_back.take().expect("one is held back");
-                self.hear(saga, shelf, who, 0, index)?;
-            }
-            Happens::Republished { topic, index } => {
-                saga.left.republished -= 1;
-                let record = saga.logs.0[topic][index].clone();
-                saga.logs.0[topic].push(record);
-            }
-            Happens::CustomerCancels => {
-                let cancel = order::participant::In::Cancel(Cancel { order_id: id });
-                self.on_order(saga, cancel)?;
-            }
-            Happens::Fires(who, timer) => match who {
-                Who::Order => {
-                    saga.order.timers.remove(timer);
-                    let input = order::participant::In::from_timer(timer).expect("its own timer");
-                    self.on_order(saga, input)?;
-                }
-                Who::Payment => {
-                    saga.payment.timers.remove(timer);
-                    let input = payment::participant::In::from_timer(timer).expect("its own timer");
-                    self.on_payment(saga, input)?;
-                }
-                Who::Inventory => unreachable!("inventory sets no timer"),
-            },
-            Happens::Call { willing, lost } => {
-                let row = saga.payment.effect.as_mut().expect("an effect is ready");
-                let answer = saga.provider.perform(row.kind, &row.data, willing);
-                if lost {
-                    saga.left.lost -= 1;
-                } else {
-                    row.stage = Stage::Answered(answer);
-                }
-            }
-            Happens::Answer => {
-                let input = saga.payment.take_outcome::<Payments>().expect("an answer");
-                self.on_payment(saga, input)?;
-            }
-            Happens::Exhausted => {
-                saga.left.exhausted -= 1;
-                let row = saga.payment.effect.clone().expect("an effect is ready");
-                let writes = [Charge::KIND, OpenPage::KIND, Close::KIND, Refund::KIND].contains(&row.kind);
-                if writes && saga.provider.would_change(row.kind, &row.data) {
-                    saga.provider.under_way.push((row.kind, row.data));
-                }
-                let input = saga.payment.take_outcome::<Payments>().expect("an outcome");
-                self.on_payment(saga, input)?;
-            }
-            Happens::Arrives { index, willing } => {
-                let (kind, data) = saga.provider.under_way.remove(index);
-                saga.provider.perform(kind, &data, willing);
-            }
-            Happens::OperatorReplays => {
-                saga.left.replayed -= 1;
-                saga.payment.effect.as_mut().expect("an exhausted effect").stage = Stage::Ready;
-            }
-            Happens::CustomerPays => {
-                saga.provider.paid_late = saga.provider.page == Some(Page::Closed);
-                saga.provider.page = Some(Page::Paid);
-            }
-            Happens::PageEnds(how) => saga.provider.page = Some(how),
-            Happens::Reported(page) => {
-                let (event, reported) = match page {
-                    Page::Paid => {
-                        let amount = saga.provider.amount();
-                        (PageEvent::Paid { amount }, &mut saga.provider.reported_paid)
-                    }
-                    Page::Declined => (PageEvent::Declined, &mut saga.provider.reported_ended),
-                    Page::Closed => (PageEvent::Expired, &mut saga.provider.reported_ended),
-                    Page::Open | Page::Refused => unreachable!("no page ends like that"),
-                };
-                *reported += 1;
-                let report = PageReport {
-                    order_id: id,
-                    payment_id: PaymentId::of(id),
-                    event,
-                };
-                if self.on_payment(saga, payment::participant::In::ReportPage(report))? == Told::Refused {
-                    return Ok(None);
-                }
-            }
-        }
-        Ok(Some(()))
-    }
-}
-
-impl Saga {
-    fn reading(&mut self, who: Who) -> &mut [crate::seat::Cursor; 3] {
-        match who {
-            Who::Order => &mut self.order.reading,
-            Who::Inventory => &mut self.inventory.reading,
-            Who::Payment => &mut self.payment.reading,
-        }
-    }
-}
-
 impl Model for Shop {
     type State = World;
     type Action = Action;
@@ -461,7 +297,7 @@ impl Model for Shop {
             };
             let told = self.on_order(&mut saga, order::participant::In::PlaceOrder(place));
             assert_eq!(told, Ok(Told::Decided));
-            saga.skip_foreign();
+            saga.tidy();
             sagas.push(saga);
         }
         vec![World {
@@ -483,7 +319,7 @@ impl Model for Shop {
         let mut world = last.clone();
         let saga = &mut world.sagas[i];
         match self.happen(saga, &mut world.shelf, order_id(i), happens) {
-            Ok(Some(())) => saga.skip_foreign(),
+            Ok(Some(())) => saga.tidy(),
             Ok(None) => return None,
             Err(fault) => world.fault = Some(fault),
         }

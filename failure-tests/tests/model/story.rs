@@ -73,6 +73,7 @@ fn line(saga: &Saga, happens: &Happens) -> String {
         }
         Happens::CustomerCancels => "the customer cancels".into(),
         Happens::Fires(who, timer) => format!("{who:?}'s {timer} fires"),
+        Happens::FiresLate(who, timer) => format!("{who:?}'s {timer} fires after it was cancelled"),
         Happens::Call { willing, lost } => {
             let how = if *willing { "does" } else { "refuses" };
             let lost = if *lost { ", and its answer is lost" } else { "" };
