@@ -322,3 +322,7 @@ fn encode<P: Participant>(
     }
     Ok(put)
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -1,9 +1,10 @@
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use saga_runtime::{CommandError, Idempotency};
 
-use crate::kiosk::{In, Made, Pay};
+use crate::kiosk::{Greeter, In, Made, Pay};
 use crate::world::{Running, World};
 
 fn id(key: &str, body: &str) -> Idempotency {
@@ -181,6 +182,50 @@ async fn an_answer_counts_under_the_current_claim_only() -> Result<()> {
     );
     assert_eq!(world.told("v7").await?, ["hello v7"]);
     Ok(())
+}
+
+/// The first call's answer comes when its lease is over and a second call is under way: nobody listens to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_under_an_older_claim_is_dropped() -> Result<()> {
+    let mut world = World::new().await?;
+    let (open, _) = tokio::sync::watch::channel(0);
+    world.greeter = Arc::new(Greeter {
+        gate: Some(open.clone()),
+        ..Greeter::default()
+    });
+    let service = world.start("a").await?;
+    world.send(&Made {
+        id: "v".into(),
+        n: 1,
+        what: "greet".into(),
+    })?;
+    world
+        .until("select count(*) from saga.effect where attempt = 1", 1)
+        .await?;
+    world
+        .run("update saga.effect set due_at = clock_timestamp()")
+        .await?;
+    world
+        .until("select count(*) from saga.effect where attempt = 2", 1)
+        .await?;
+    while world.greeter.calls.lock().expect("not poisoned").len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    open.send_replace(1);
+    // It is taken, looked at, and dropped: a later command has gone through the same database meanwhile.
+    for n in 0..20 {
+        pay(&service, &format!("k{n}"), 1).await.expect("done");
+        assert_eq!(world.told("v").await?, Vec::<String>::new());
+    }
+    open.send_replace(2);
+    world
+        .until(
+            "select count(*) from visit where told = '{\"answer of call 2\"}'",
+            1,
+        )
+        .await?;
+    assert_eq!(world.number("select count(*) from saga.effect").await?, 0);
+    service.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,7 +43,7 @@ impl Effect for Greet {
         initial: Duration::from_millis(10),
         max: Duration::from_millis(50),
         attempts: 3,
-        call_timeout: Duration::from_secs(2),
+        call_timeout: Duration::from_secs(30),
         forgotten_after: Duration::from_secs(3600),
     };
     type Answer = String;
@@ -140,7 +140,7 @@ impl Participant for Kiosk {
                 visit.seen.push(n);
                 let decision = Decision::to(visit).emit(Out::Noted(Noted { id: id.clone(), n }));
                 match what.as_str() {
-                    "greet" | "greet-late" => decision.emit(Out::Greet(Greet { id })),
+                    "greet" => decision.emit(Out::Greet(Greet { id })),
                     "closing" => decision.emit(Out::Closing(Timer::In(Duration::from_millis(50)))),
                     "later" => decision.emit(Out::Closing(Timer::In(Duration::from_secs(3600)))),
                     "cancel" => decision.emit(Out::Closing(Timer::Cancel)),
@@ -249,11 +249,13 @@ fn quoted(items: &[String]) -> Vec<String> {
     items.iter().map(|item| format!("\"{item}\"")).collect()
 }
 
-/// Answers "hello", after failing as often as it was told to, and counts by idempotency key.
+/// Answers "hello", after failing as often as it was told to, and when its gate is open.
 #[derive(Debug, Default)]
 pub(crate) struct Greeter {
     pub(crate) failures: AtomicU32,
     pub(crate) calls: Mutex<Vec<(uuid::Uuid, u32, bool)>>,
+    /// If there is one: the call with this number of attempt is answered, with its number, others wait.
+    pub(crate) gate: Option<tokio::sync::watch::Sender<u32>>,
 }
 
 impl Perform<Greet> for std::sync::Arc<Greeter> {
@@ -262,6 +264,15 @@ impl Perform<Greet> for std::sync::Arc<Greeter> {
             .lock()
             .expect("not poisoned")
             .push((call.id, call.attempt, call.ask_first));
+        if let Some(gate) = &self.gate {
+            let opened = gate
+                .subscribe()
+                .wait_for(|attempt| *attempt == call.attempt)
+                .await
+                .map(|_| ());
+            opened.map_err(Failure::new)?;
+            return Ok(format!("answer of call {}", call.attempt));
+        }
         let left = self.failures.load(Ordering::SeqCst);
         if left > 0 {
             self.failures.store(left - 1, Ordering::SeqCst);
