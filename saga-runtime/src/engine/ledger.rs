@@ -14,7 +14,7 @@ const LOCK_TIMERS: &str =
     "select id from saga.timer where participant = $1 and id = any($2) order by saga, name for update";
 
 const LOCK_CLAIMS: &str = "\
-select e.id from saga.effect e
+select e.id, e.claim_no from saga.effect e
   join unnest($1::uuid[], $2::int8[]) as c (id, claim_no) on c.id = e.id and c.claim_no = e.claim_no
  order by e.id for update of e";
 
@@ -98,16 +98,17 @@ pub(crate) async fn void<P: Participant>(
     if !claims.is_empty() {
         let ids: Vec<Uuid> = claims.iter().map(|(_, id, _)| *id).collect();
         let numbers: Vec<i64> = claims.iter().map(|(_, _, claim_no)| *claim_no).collect();
-        let there: Vec<Uuid> = sqlx::query_scalar(LOCK_CLAIMS)
+        // By id and number: one batch may hold the answers of two claims of the same effect.
+        let there: Vec<(Uuid, i64)> = sqlx::query_as(LOCK_CLAIMS)
             .bind(ids)
             .bind(numbers)
             .fetch_all(&mut *tx)
             .await?;
-        let there: BTreeSet<Uuid> = there.into_iter().collect();
+        let there: BTreeSet<(Uuid, i64)> = there.into_iter().collect();
         void.extend(
             claims
                 .iter()
-                .filter(|(_, id, _)| !there.contains(id))
+                .filter(|(_, id, claim_no)| !there.contains(&(*id, *claim_no)))
                 .map(|(i, _, _)| *i),
         );
     }

@@ -174,12 +174,11 @@ async fn an_answer_counts_under_the_current_claim_only() -> Result<()> {
         .await?;
     a.stop().await?;
     b.stop().await?;
-    assert_eq!(
-        world
-            .number("select count(*) from visit where cardinality(told) = 1")
-            .await?,
-        50
-    );
+    let told: Vec<(String, Vec<String>)> =
+        sqlx::query_as("select id, told from visit where cardinality(told) <> 1")
+            .fetch_all(&world.admin)
+            .await?;
+    assert!(told.is_empty(), "{told:?}");
     assert_eq!(world.told("v7").await?, ["hello v7"]);
     Ok(())
 }
