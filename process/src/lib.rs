@@ -60,7 +60,10 @@ pub mod fault;
 /// The TLS implementation that every client and server of the process uses.
 pub mod tls;
 
+/// Why a process ends, and errors with all their causes on one line.
 mod failure;
+
+/// The life of a process.
 mod run;
 
 pub use admin::{Admin, Health, Status};

@@ -6,8 +6,13 @@
 //!
 //! It has no login, so it belongs on an address that only the cluster can reach.
 
+/// Named checks, and what they mean for readiness.
 mod health;
+
+/// Memory, processor time and open files of this process.
 mod process_metrics;
+
+/// The port.
 mod server;
 
 pub use health::{Check, Health, Report, Status};

@@ -27,8 +27,13 @@
 //!
 //! The readers know each key's form and default, so `--help` is made from them: [`Env::describe`](crate::config::Env::describe).
 
+/// Readers that collect problems, and `--help`.
 mod env;
+
+/// What was wrong.
 mod invalid;
+
+/// Values that are never shown.
 mod secret;
 
 pub use env::{Env, Key};

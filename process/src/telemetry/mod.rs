@@ -5,9 +5,16 @@
 //!
 //! Without `OTLP_ENDPOINT` there are no spans at all, so a caller's context ends here.
 
+/// What is told to whom.
 mod config;
+
+/// W3C Trace Context: what travels with a call or an event.
 mod context;
+
+/// Spans on their way to the collector, which may be away.
 mod exporter;
+
+/// The recorder and its buckets.
 mod metrics;
 
 use std::sync::Arc;
