@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{App, Problem};
 use crate::faults::{FaultKind, Operation};
 use crate::idempotency::Once;
-use crate::store::Recalled;
+use crate::store::{Booked, Recalled};
 
 /// No test waits for longer.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -38,6 +38,15 @@ pub(super) fn replay(recalled: Recalled, once: &Once) -> Result<Response, Proble
         .headers_mut()
         .insert("idempotent-replayed", HeaderValue::from_static("true"));
     Ok(response)
+}
+
+/// The answer to what is booked once per key.
+pub(super) fn once_answered(booked: Booked, body: String, once: &Once) -> Result<Response, Problem> {
+    match booked {
+        Booked::New => Ok(json_text(body)),
+        Booked::Known(recalled) => replay(recalled, once),
+        Booked::Busy => Err(Problem::in_flight()),
+    }
 }
 
 /// An answer that gets lost: the body fails before its first byte, upon which hyper drops the connection

@@ -38,18 +38,25 @@ pub(super) async fn list(
             format!("limit is 1 to {LIMIT_MAX}"),
         ));
     }
-    // One more tells whether there is a next page.
-    let mut entries = app
-        .store
-        .books(page.reference.as_deref(), page.after.as_deref(), limit + 1)
-        .await?;
-    let next = cut(&mut entries, limit);
-    let first_of_all = page.reference.is_none() && page.after.is_none();
-    let totals = if first_of_all {
+    if let Some(reference) = page.reference {
+        let entries = app.store.books_of(&reference).await?;
+        return Ok(Json(BooksAnswer {
+            entries,
+            next: None,
+            totals: None,
+        }));
+    }
+    let totals = if page.after.is_none() {
         Some(app.store.totals().await?)
     } else {
         None
     };
+    // One more tells whether there is a next page. No reference is empty, so all come after that.
+    let mut entries = app
+        .store
+        .books(page.after.as_deref().unwrap_or_default(), limit + 1)
+        .await?;
+    let next = cut(&mut entries, limit);
     Ok(Json(BooksAnswer {
         entries,
         next,

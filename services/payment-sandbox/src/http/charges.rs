@@ -3,13 +3,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{json_text, lost, never, replay, to_text, under_faults};
+use super::answer::{json_text, lost, never, once_answered, replay, to_text, under_faults};
 use super::request::{Body, ByReference, Parameters, amount, currency, reference};
 use super::{App, Problem};
 use crate::faults::Operation;
 use crate::idempotency::{Flight, Once};
 use crate::ids::ChargeId;
-use crate::store::{Booked, NewCharge};
+use crate::store::NewCharge;
 use crate::token::Token;
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -112,11 +112,7 @@ fn begin(app: &App, new: &NewCharge) -> Result<Flight, Problem> {
 async fn book_in(app: &App, new: NewCharge, flight: Flight) -> Result<Response, Problem> {
     let once = new.once.clone();
     let body = new.body.clone();
-    match app.ledger.book(new, flight).await? {
-        Booked::New => Ok(json_text(body)),
-        Booked::Known(recalled) => replay(recalled, &once),
-        Booked::Busy => Err(Problem::in_flight()),
-    }
+    once_answered(app.ledger.book(new, flight).await?, body, &once)
 }
 
 fn new_charge(request: &ChargeRequest, token: Token, once: Once) -> Result<NewCharge, Problem> {

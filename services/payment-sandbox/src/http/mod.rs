@@ -1,13 +1,32 @@
-mod answer;
-mod books;
+/// Charges.
 mod charges;
-mod hosted_page;
-mod observe;
-mod pages;
-mod problem;
+
+/// Refunds.
 mod refunds;
-mod request;
+
+/// Pages, as their merchant sees them.
+mod pages;
+
+/// Pages, as the customer sees them.
+mod hosted_page;
+
+/// The books, for who audits them.
+mod books;
+
+/// Misbehaviour on request, and webhooks as an operator sees them.
 mod testing;
+
+/// What comes in, checked.
+mod request;
+
+/// What goes out, also when it gets lost.
+mod answer;
+
+/// Errors as the caller sees them.
+mod problem;
+
+/// Spans and durations.
+mod observe;
 
 use std::sync::Arc;
 use std::time::Duration;

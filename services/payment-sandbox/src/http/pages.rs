@@ -6,7 +6,7 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::answer::{json_text, replay, to_text, under_faults};
+use super::answer::{json_text, once_answered, to_text, under_faults};
 use super::request::{Body, ByReference, Parameters, amount, currency, reference, return_url};
 use super::{App, Problem};
 use crate::faults::Operation;
@@ -94,10 +94,7 @@ pub(super) async fn open(
             once,
             body: body.clone(),
         };
-        match app.store.open_page(&page).await? {
-            None => Ok(json_text(body)),
-            Some(recalled) => replay(recalled, &page.once),
-        }
+        once_answered(app.store.open_page(&page).await?, body, &page.once)
     })
     .await
 }

@@ -3,7 +3,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{json_text, replay, to_text, under_faults};
+use super::answer::{json_text, once_answered, replay, to_text, under_faults};
 use super::request::{Body, ByReference, Parameters, amount, reference};
 use super::{App, Problem};
 use crate::faults::Operation;
@@ -72,8 +72,7 @@ async fn refund(app: &App, charge: &str, request: &RefundRequest, once: Once) ->
         body: body.clone(),
     };
     match app.store.refund(&new).await? {
-        Refunding::Booked => Ok(json_text(body)),
-        Refunding::Known(recalled) => replay(recalled, &new.once),
+        Refunding::Done(booked) => once_answered(booked, body, &new.once),
         Refunding::TooMuch => Err(Problem::conflict(
             "refund_exceeds_charge",
             format!(

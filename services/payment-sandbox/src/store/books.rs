@@ -2,16 +2,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, failed};
 
-/// Refunds are counted from their own rows, not from the sum beside the charge: books that are kept twice
-/// are there to be compared.
-const BY_REFERENCE: &str = "
-with paged as (
-    select distinct reference from charge
-    where ($1::text is null or reference = $1) and ($2::text is null or reference > $2)
-    order by reference limit $3
-), refunded as (
+/// The books of some references. Refunds are counted from their own rows, not from the sum beside the
+/// charge: books that are kept twice are there to be compared.
+macro_rules! books_of {
+    ($references:literal) => {
+        concat!(
+            "with wanted as (",
+            $references,
+            "), refunded as (
     select charge_id, sum(amount_minor) as minor, count(*) as refunds
-    from refund where charge_id in (select id from charge join paged using (reference)) group by charge_id
+    from refund where charge_id in (select id from charge join wanted using (reference)) group by charge_id
 )
 select reference, currency,
        coalesce(sum(amount_minor) filter (where status = 'succeeded'), 0)::bigint as captured_minor,
@@ -19,8 +19,16 @@ select reference, currency,
        count(*) filter (where status = 'succeeded') as charges,
        count(*) filter (where status = 'declined') as declined,
        coalesce(sum(refunds), 0)::bigint as refunds
-from charge join paged using (reference) left join refunded on charge_id = id
-group by reference, currency order by reference, currency";
+from charge join wanted using (reference) left join refunded on charge_id = id
+group by reference, currency order by reference, currency"
+        )
+    };
+}
+
+const OF_ONE: &str = books_of!("select $1::text as reference");
+
+const OF_MANY: &str =
+    books_of!("select distinct reference from charge where reference > $1 order by reference limit $2");
 
 const TOTALS: &str = "
 select currency,
@@ -31,7 +39,7 @@ select currency,
        count(*) filter (where status = 'declined') as declined
 from charge group by currency order by currency";
 
-pub(super) const ALL: &[(&str, &str)] = &[("BY_REFERENCE", BY_REFERENCE), ("TOTALS", TOTALS)];
+pub(super) const ALL: &[(&str, &str)] = &[("OF_ONE", OF_ONE), ("OF_MANY", OF_MANY), ("TOTALS", TOTALS)];
 
 /// What was taken and given back under one reference in one currency.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
@@ -68,21 +76,20 @@ pub struct Totals {
 }
 
 impl Store {
-    /// The books of one reference, or of up to `limit` references after `after`, in their order.
-    pub(crate) async fn books(
-        &self,
-        reference: Option<&str>,
-        after: Option<&str>,
-        limit: i64,
-    ) -> Result<Vec<Books>, StoreError> {
-        let found = sqlx::query_as(BY_REFERENCE)
-            .bind(reference)
+    /// The books of one reference: an entry per currency.
+    pub(crate) async fn books_of(&self, reference: &str) -> Result<Vec<Books>, StoreError> {
+        let found = sqlx::query_as(OF_ONE).bind(reference).fetch_all(&self.pool).await;
+        found.map_err(failed("reading the books", reference))
+    }
+
+    /// The books of up to `limit` references after `after`, in their order.
+    pub(crate) async fn books(&self, after: &str, limit: i64) -> Result<Vec<Books>, StoreError> {
+        let found = sqlx::query_as(OF_MANY)
             .bind(after)
-            .bind(limit);
-        found
+            .bind(limit)
             .fetch_all(&self.pool)
-            .await
-            .map_err(failed("reading the books", reference.unwrap_or("all")))
+            .await;
+        found.map_err(failed("reading the books", "all"))
     }
 
     /// The sums per currency.

@@ -55,7 +55,7 @@ pub(crate) struct NewCharge {
     pub(crate) body: String,
 }
 
-/// What became of a [`NewCharge`].
+/// What became of something that is booked once per key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Booked {
     /// It is in the books.

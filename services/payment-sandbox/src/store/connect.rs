@@ -22,7 +22,7 @@ pub(crate) enum SchemaError {
     #[error("reading the database's URL, which is not shown")]
     Url(#[source] sqlx::Error),
     /// It was not reached in time.
-    #[error("connecting to the database for {waited_s} s")]
+    #[error("connecting to the database (for {waited_s} s)")]
     Unreachable {
         waited_s: u64,
         #[source]
@@ -109,9 +109,13 @@ pub(crate) async fn check_schema(pool: &PgPool) -> Result<(), SchemaError> {
         .map(|migration| migration.version)
         .min()
         .unwrap_or(0);
-    // No table of migrations means that none was applied.
-    let Ok(applied) = sqlx::query_scalar::<_, i64>(APPLIED).fetch_all(pool).await else {
-        return Err(SchemaError::Behind { missing: first });
+    let applied: Vec<i64> = match sqlx::query_scalar(APPLIED).fetch_all(pool).await {
+        Ok(applied) => applied,
+        // No table of migrations, or none that we may read: nothing was applied for us.
+        Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P01" | "42501")) => {
+            return Err(SchemaError::Behind { missing: first });
+        }
+        Err(cause) => return Err(SchemaError::Unreachable { waited_s: 0, cause }),
     };
     match MIGRATIONS
         .iter()

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Store, StoreError, failed};
+use super::{Booked, Store, StoreError, failed};
 
 const RECALL: &str = "select fingerprint, made, body from idempotency_key where key = $1";
 
@@ -40,6 +40,12 @@ impl Store {
             .await
             .map_err(failed("recalling an idempotency key", key))?;
         Ok(found.map(|(fingerprint, _, body)| Recalled { fingerprint, body }))
+    }
+
+    /// What a key that could not be remembered stands for: its first answer. Unless somebody had it
+    /// forgotten just now; then asking again will tell.
+    pub(super) async fn known(&self, key: &str) -> Result<Booked, StoreError> {
+        Ok(self.recall(key).await?.map_or(Booked::Busy, Booked::Known))
     }
 
     /// Forgets the keys of one reference, or all; returns how many.

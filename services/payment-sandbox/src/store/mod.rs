@@ -1,13 +1,26 @@
 //! Every statement is a constant, listed in [`ALL`], so that a test can prepare each of them as the role
 //! that runs it.
 
-mod books;
-mod charges;
+/// Connections, migrations, and whether the tables are the right ones.
 mod connect;
+
+/// Idempotency keys.
 mod keys;
-mod pages;
+
+/// Charges.
+mod charges;
+
+/// Refunds.
 mod refunds;
+
+/// Hosted pages.
+mod pages;
+
+/// Webhooks and their attempts.
 mod webhooks;
+
+/// Sums, for who audits them.
+mod books;
 
 use sqlx::PgPool;
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::keys::REMEMBER;
 use super::webhooks::TELL;
-use super::{Recalled, Store, StoreError, failed};
+use super::{Booked, Store, StoreError, failed};
 use crate::idempotency::Once;
 use crate::ids::{ChargeId, PageId, WebhookId};
 
@@ -106,8 +106,8 @@ pub(crate) enum Closing {
 }
 
 impl Store {
-    /// Opens a page, once per key; the first answer if the key is known.
-    pub(crate) async fn open_page(&self, page: &NewPage) -> Result<Option<Recalled>, StoreError> {
+    /// Opens a page, once per key.
+    pub(crate) async fn open_page(&self, page: &NewPage) -> Result<Booked, StoreError> {
         let failed = |cause| failed("opening a page", &page.reference)(cause);
         let mut tx = self.pool.begin().await.map_err(failed)?;
         let remembered = sqlx::query(REMEMBER)
@@ -121,7 +121,7 @@ impl Store {
             .map_err(failed)?;
         if remembered.rows_affected() == 0 {
             tx.rollback().await.map_err(failed)?;
-            return self.recall(&page.once.key).await;
+            return self.known(&page.once.key).await;
         }
         sqlx::query(OPEN)
             .bind(page.id.0)
@@ -134,7 +134,7 @@ impl Store {
             .await
             .map_err(failed)?;
         tx.commit().await.map_err(failed)?;
-        Ok(None)
+        Ok(Booked::New)
     }
 
     /// The page with this id.

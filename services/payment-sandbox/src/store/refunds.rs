@@ -2,7 +2,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::keys::REMEMBER;
-use super::{Recalled, Store, StoreError, failed};
+use super::{Booked, Store, StoreError, failed};
 use crate::idempotency::Once;
 use crate::ids::{ChargeId, RefundId};
 
@@ -31,10 +31,8 @@ pub(crate) struct NewRefund {
 /// What became of a [`NewRefund`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refunding {
-    /// It is in the books.
-    Booked,
-    /// The key is known; this was its first answer.
-    Known(Recalled),
+    /// There was enough left of the charge, or the key is known.
+    Done(Booked),
     /// There is not that much left of the charge.
     TooMuch,
 }
@@ -66,11 +64,7 @@ impl Store {
             .map_err(failed)?;
         if remembered.rows_affected() == 0 {
             tx.rollback().await.map_err(failed)?;
-            // It was there, so it can only be gone if somebody had it forgotten just now.
-            return Ok(match self.recall(&refund.once.key).await? {
-                Some(recalled) => Refunding::Known(recalled),
-                None => Refunding::TooMuch,
-            });
+            return Ok(Refunding::Done(self.known(&refund.once.key).await?));
         }
         let taken = sqlx::query(TAKE)
             .bind(refund.charge.0)
@@ -91,7 +85,7 @@ impl Store {
             .await
             .map_err(failed)?;
         tx.commit().await.map_err(failed)?;
-        Ok(Refunding::Booked)
+        Ok(Refunding::Done(Booked::New))
     }
 
     /// The refund with this reference, if there is one.
