@@ -6,7 +6,7 @@
 //!
 //! * `abort`: the process ends at once, as `kill -9` would end it;
 //! * `delay:MS`: the point is reached, and left so many milliseconds later;
-//! * `error`: [`failing`] says yes, and [`reach`] fails.
+//! * `error`: [`failing`](crate::fault::failing) says yes, and [`reach`](crate::fault::reach) fails.
 //!
 //! `@N` is the hit at which it happens, once; without it, at every hit.
 

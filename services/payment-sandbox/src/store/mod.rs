@@ -1,4 +1,4 @@
-//! Every statement is a constant, listed in [`ALL`], so that a test can prepare each of them as the role
+//! Every statement is a constant, listed in [`ALL`](crate::store::ALL), so that a test can prepare each of them as the role
 //! that runs it.
 
 /// Connections, migrations, and whether the tables are the right ones.
