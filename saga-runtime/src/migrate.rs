@@ -55,7 +55,14 @@ pub async fn apply(owner: &PgPool, service: &Migrator) -> Result<(), Error> {
             .await
             .map_err(|source| Error::Apply { what, source })?;
     }
-    Ok(())
+    sqlx::raw_sql(LET_READ)
+        .execute(owner)
+        .await
+        .map(drop)
+        .map_err(|source| Error::Apply {
+            what: "the service",
+            source: MigrateError::Execute(source),
+        })
 }
 
 /// Whether everything that this build needs was applied. A newer database is fine: an old build goes on
@@ -99,6 +106,11 @@ pub async fn check(pool: &PgPool, service: &Migrator) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// So that those who do not migrate can tell whether the tables are the ones that they were built for.
+const LET_READ: &str = "\
+select saga.grant_to(role, 'select on saga._outbox_migrations, saga._migrations, _sqlx_migrations')
+  from (values (''), ('_relay'), ('_ops')) as r (role)";
 
 const READ_OUTBOX: &str = "select version from saga._outbox_migrations where success";
 const READ_ENGINE: &str = "select version from saga._migrations where success";

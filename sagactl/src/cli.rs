@@ -1,0 +1,97 @@
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::{Code, Failure};
+use crate::settings::Settings;
+use crate::{screen, verbs};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0   done
+  1   it works, and the answer is no: the order ended badly, the books do not balance
+  2   there is no such thing
+  64  called or configured wrongly
+  69  something that we need does not answer
+  70  anything that should not have happened
+
+Where things are comes from flags, then from the environment (SAGACTL_K, then QUADRILLE_K), then from the
+local stack of the checkout that you are in; `eval \"$(local-stack env)\"` sets the environment.";
+
+/// The command line of Quadrille: places and watches orders, shows sagas, mends what is stuck.
+#[derive(Debug, Parser)]
+#[command(name = "sagactl", version, about, after_help = AFTER_HELP, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Debug, clap::Args)]
+struct Shared {
+    /// Brokers, host:port[,host:port…]  [SAGACTL_KAFKA_BROKERS]
+    #[arg(long, global = true, value_name = "LIST", hide_short_help = true)]
+    kafka_brokers: Option<String>,
+    /// What comes before the names of topics and databases  [SAGACTL_PREFIX]
+    #[arg(long, global = true, hide_short_help = true)]
+    prefix: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Makes databases, roles, tables and topics, or brings them up to date.
+    Migrate(verbs::migrate::Arguments),
+}
+
+/// Does what the arguments say.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // There is nothing to be done about a closed terminal.
+            error.print().ok();
+            let code = if error.use_stderr() { Code::Usage } else { Code::Ok };
+            return ExitCode::from(code as u8);
+        }
+    };
+    quadrille_process::tls::install_crypto();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            screen::hint(format!("sagactl: starting the runtime: {error}"));
+            return ExitCode::from(Code::Internal as u8);
+        }
+    };
+    let code = runtime.block_on(act(cli)).unwrap_or_else(|failure| {
+        screen::hint(format!("sagactl: {failure}"));
+        failure.code
+    });
+    runtime.shutdown_background();
+    ExitCode::from(code as u8)
+}
+
+async fn act(cli: Cli) -> Result<Code, Failure> {
+    let mut settings = Settings::find();
+    settings.flag("KAFKA_BROKERS", cli.shared.kafka_brokers.as_deref());
+    settings.flag("PREFIX", cli.shared.prefix.as_deref());
+    match cli.verb {
+        Verb::Migrate(arguments) => verbs::migrate::run(arguments, settings).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,7 @@
+//! The program `sagactl`; `sagactl --help` lists its verbs.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sagactl::cli::run()
+}

@@ -1,0 +1,2 @@
+/// Databases, roles, tables and topics.
+pub(crate) mod migrate;

@@ -1,0 +1,227 @@
+use std::sync::Mutex;
+
+use sagactl::migrate::{DATABASES, Database, Duty, Passwords, databases};
+use sqlx::PgConnection;
+
+use crate::place::Place;
+
+fn only(names: &[&str]) -> Vec<Database> {
+    names.iter().map(|name| *Database::named(name).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_makes_everything_once_and_then_nothing() {
+    let place = Place::new();
+    let lines = Mutex::new(Vec::new());
+    let say = |line: &str| lines.lock().unwrap().push(line.to_owned());
+    databases(&place.target, DATABASES, &say).await.unwrap();
+    let name = place.target.name(Database::named("order").unwrap());
+    let first = std::mem::take(&mut *lines.lock().unwrap());
+    assert!(
+        first
+            .iter()
+            .any(|line| line.starts_with(&format!("database {name}: made;"))),
+        "{first:?}"
+    );
+
+    let before = migrations(&place).await;
+    databases(&place.target, DATABASES, &say).await.unwrap();
+    let second = lines.lock().unwrap().join("\n");
+    assert!(
+        second.contains(&format!(
+            "database {name}: there already; roles there already, passwords set"
+        )),
+        "{second}"
+    );
+    assert_eq!(migrations(&place).await, before);
+}
+
+async fn migrations(place: &Place) -> Vec<(i64, chrono::DateTime<chrono::Utc>)> {
+    let mut order = place.connect("order", Duty::Work).await;
+    let sql = "select version, installed_on from saga._outbox_migrations union all
+               select version, installed_on from saga._migrations order by 2, 1";
+    sqlx::query_as(sql).fetch_all(&mut order).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_may_do_it_at_the_same_time() {
+    let (place, other) = (Place::new(), Place::new());
+    let wanted = only(&["order", "sandbox"]);
+    let (a, b, c) = tokio::join!(
+        databases(&place.target, &wanted, &|_| {}),
+        databases(&place.target, &wanted, &|_| {}),
+        databases(&other.target, &wanted, &|_| {}),
+    );
+    a.unwrap();
+    b.unwrap();
+    c.unwrap();
+    for duty in [Duty::Work, Duty::Migrate, Duty::Relay, Duty::Operate] {
+        let mut connection = place.connect("order", duty).await;
+        let me: String = sqlx::query_scalar("select current_user::text")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(me, Database::named("order").unwrap().role(duty));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_enters_another_services_database() {
+    let place = Place::new();
+    let wanted = only(&["order", "inventory", "sandbox"]);
+    databases(&place.target, &wanted, &|_| {}).await.unwrap();
+    for database in &wanted {
+        for role in &wanted {
+            for duty in role.duties() {
+                let entered = place.connect_as(database.name, role.name, *duty).await;
+                let who = format!("{} in {}", role.role(*duty), database.name);
+                match entered {
+                    Ok(_) => assert_eq!(role.name, database.name, "{who}"),
+                    Err(error) => {
+                        assert_ne!(role.name, database.name, "{who}: {error}");
+                        let code = error
+                            .as_database_error()
+                            .and_then(|e| e.code().map(|c| c.into_owned()));
+                        assert_eq!(code.as_deref(), Some("42501"), "{who}: {error}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_role_can_do_its_duty_and_nothing_else() {
+    let place = Place::new();
+    databases(&place.target, &only(&["order"]), &|_| {})
+        .await
+        .unwrap();
+
+    let may = |yes: bool, duty: Duty, sql: &'static str| (yes, duty, sql);
+    let cases = [
+        // The service works, and owns nothing.
+        may(
+            true,
+            Duty::Work,
+            "insert into saga.outbox (id, aggregatetype, aggregateid, type) values (gen_random_uuid(), 't', 'k', 'e')",
+        ),
+        may(true, Duty::Work, "select * from saga.parked_key"),
+        may(true, Duty::Work, "select version from saga._migrations"),
+        may(true, Duty::Work, "select version from saga._outbox_migrations"),
+        may(true, Duty::Work, "select version from _sqlx_migrations"),
+        may(false, Duty::Work, "delete from saga.outbox"),
+        may(false, Duty::Work, "truncate saga.outbox_0"),
+        may(false, Duty::Work, "create table mine (id int)"),
+        may(false, Duty::Work, "create schema mine"),
+        may(
+            false,
+            Duty::Work,
+            "insert into saga.pause (participant, what, reason) values ('order', '*', '')",
+        ),
+        may(false, Duty::Work, "select * from saga.operator_action"),
+        may(false, Duty::Work, "update saga.relay set fence = fence + 1"),
+        // The relay reads the outbox and empties its leaves.
+        may(true, Duty::Relay, "select * from saga.outbox"),
+        may(true, Duty::Relay, "truncate saga.outbox_0"),
+        may(true, Duty::Relay, "select * from saga.relay"),
+        may(
+            false,
+            Duty::Relay,
+            "insert into saga.outbox (id, aggregatetype, aggregateid, type) values (gen_random_uuid(), 't', 'k', 'e')",
+        ),
+        may(false, Duty::Relay, "delete from saga.outbox"),
+        may(false, Duty::Relay, "select * from saga.effect"),
+        may(false, Duty::Relay, "select * from saga.parked_message"),
+        may(false, Duty::Relay, "create table mine (id int)"),
+        // An operator looks and mends.
+        may(true, Duty::Operate, "select * from saga.outbox"),
+        may(true, Duty::Operate, "select * from saga.relay"),
+        may(true, Duty::Operate, "delete from saga.parked_message"),
+        may(
+            true,
+            Duty::Operate,
+            "update saga.effect set due_at = now(), attempt = 0",
+        ),
+        may(
+            true,
+            Duty::Operate,
+            "insert into saga.pause (participant, what, reason) values ('order', '*', '')",
+        ),
+        may(
+            true,
+            Duty::Operate,
+            "insert into saga.operator_action (action, subject, by_person) values ('a', 's', 'p')",
+        ),
+        may(false, Duty::Operate, "update saga.effect set payload = ''"),
+        may(
+            false,
+            Duty::Operate,
+            "insert into saga.outbox (id, aggregatetype, aggregateid, type) values (gen_random_uuid(), 't', 'k', 'e')",
+        ),
+        may(false, Duty::Operate, "delete from saga.operator_action"),
+        may(
+            false,
+            Duty::Operate,
+            "update saga.operator_action set by_person = ''",
+        ),
+        may(
+            false,
+            Duty::Operate,
+            "update saga.consumer_offset set next_offset = 0",
+        ),
+        may(false, Duty::Operate, "create table mine (id int)"),
+        may(true, Duty::Migrate, "create table mine (id int)"),
+    ];
+    for (yes, duty, sql) in cases {
+        let mut connection = place.connect("order", duty).await;
+        let result = sqlx::query(sql).execute(&mut connection).await;
+        match (yes, result) {
+            (true, Ok(_)) => {}
+            (true, Err(error)) => panic!("{duty:?} may not {sql}: {error}"),
+            (false, Ok(_)) => panic!("{duty:?} may {sql}"),
+            (false, Err(error)) => {
+                let code = error
+                    .as_database_error()
+                    .and_then(|e| e.code().map(|c| c.into_owned()));
+                assert_eq!(code.as_deref(), Some("42501"), "{duty:?} {sql}: {error}");
+            }
+        }
+    }
+    let mut operator = place.connect("order", Duty::Operate).await;
+    assert!(
+        writable_tables_outside_of_the_engine(&mut operator)
+            .await
+            .is_empty()
+    );
+}
+
+/// Tables of the service itself that this role may change.
+async fn writable_tables_outside_of_the_engine(connection: &mut PgConnection) -> Vec<String> {
+    let sql = "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                where n.nspname = 'public' and c.relkind in ('r', 'p')
+                  and has_table_privilege(c.oid, 'insert, update, delete, truncate')";
+    sqlx::query_scalar(sql).fetch_all(connection).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_password_is_said_before_anything_is_made() {
+    let mut place = Place::new();
+    place.target.passwords = Passwords::same("");
+    let error = databases(&place.target, &only(&["sandbox"]), &|_| {})
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no password is given for sandbox, sandbox_migrate"
+    );
+    let mut passwords = place;
+    passwords.target.passwords = Passwords::same(crate::place::PASSWORD);
+    let entered = passwords
+        .connect_as("sandbox", "sandbox", Duty::Work)
+        .await
+        .unwrap_err();
+    let code = entered
+        .as_database_error()
+        .and_then(|e| e.code().map(|c| c.into_owned()));
+    assert!(matches!(code.as_deref(), Some("3D000" | "28P01")), "{entered}");
+}
