@@ -19,6 +19,8 @@ pub mod database;
 pub mod effect;
 /// What can go wrong, and what is done then.
 pub mod error;
+/// The gRPC server that every service has.
+pub mod grpc;
 /// Names of the engine's metrics.
 pub mod metrics;
 /// The engine's own tables.

@@ -44,6 +44,10 @@ pub const IGNORED: &str = "saga_ignored_total";
 pub const PARTITIONS_STOPPED: &str = "saga_partitions_stopped";
 /// Commands, by how they ended.
 pub const COMMANDS: &str = "saga_commands_total";
+/// How long a gRPC call took, by method and code.
+pub const GRPC_SECONDS: &str = "saga_grpc_call_seconds";
+/// gRPC calls that were refused because too many were under way.
+pub const GRPC_SHED: &str = "saga_grpc_calls_shed_total";
 /// Whether something is paused: 1 per participant and kind.
 pub const PAUSED: &str = "saga_paused";
 /// Rows that were pruned because their retention is over.

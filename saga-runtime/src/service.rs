@@ -20,7 +20,7 @@ use crate::engine::Engine;
 use crate::pause::Pauses;
 use crate::prune::{self, Retention};
 use crate::store::Store;
-use crate::{consumer, migrate, quarantine, timer};
+use crate::{consumer, grpc, migrate, quarantine, timer};
 
 /// What every service is configured with.
 #[derive(Clone, Debug)]
@@ -51,6 +51,9 @@ pub enum Error {
     /// The consumer ended.
     #[error(transparent)]
     Consumer(#[from] consumer::Error),
+    /// No gRPC server.
+    #[error(transparent)]
+    Grpc(#[from] grpc::Error),
     /// A task of the engine panicked or ended.
     #[error("{what} of {participant} ended by itself")]
     Ended {

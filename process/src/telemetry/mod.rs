@@ -133,6 +133,11 @@ impl Telemetry {
         Ok((Telemetry { provider, prometheus }, Dispatch::new(subscriber)))
     }
 
+    /// Whether spans are collected. If not, whoever would make thousands of them a second need not.
+    pub fn has_traces(&self) -> bool {
+        self.provider.is_some()
+    }
+
     /// Everything that was counted, as Prometheus text.
     pub fn metrics_text(&self) -> String {
         self.prometheus.render()
