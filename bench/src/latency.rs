@@ -1,0 +1,165 @@
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{ClientConfig, Message as _};
+use sqlx::PgPool;
+use tokio::sync::Semaphore;
+
+use crate::ground::{Ground, PAYLOAD};
+use crate::limits;
+use crate::report::Report;
+use crate::sample::Sample;
+
+const TOPIC: &str = "latency";
+
+/// A relay process, ended when it is dropped.
+pub(crate) struct Spawned(Child);
+
+impl Spawned {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The program as it is released, in a process of its own.
+pub(crate) fn spawn_relay(url: &str, brokers: &str) -> Result<Spawned> {
+    let program = std::env::current_exe()?.with_file_name("outbox-relay");
+    let child = Command::new(&program)
+        .env("RELAY_SOURCES", format!("bench={url}"))
+        .env("RELAY_KAFKA_BROKERS", brokers)
+        .env("RELAY_LOG", "warn")
+        .stdin(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot start {}; build it with cargo build --release -p outbox-relay", program.display()))?;
+    Ok(Spawned(child))
+}
+
+/// From just before a transaction of one event to the consumer that has its record in hand, so the commit itself
+/// is in it.
+#[allow(clippy::float_arithmetic)]
+pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) -> Result<()> {
+    let (url, pool) = ground.outbox("latency").await?;
+    ground.topic(TOPIC).await?;
+    report.say("limit: 16 writers of one event per transaction, with the relay away");
+    let alone = limits::writers(&pool, TOPIC, seconds.min(10)).await?;
+    report.add("limit.writers", alone, "tx/s");
+    let relay = spawn_relay(&url, &ground.brokers)?;
+    report.say("the same writers with the relay at work");
+    let together = limits::writers(&pool, TOPIC, seconds.min(10)).await?;
+    report.compare("relay.writers", together, "tx/s", alone, "writers alone");
+
+    let half = (together / 2.0).min(10_000.0);
+    for (label, rate) in [("500", 500.0), ("2000", 2000.0), ("half", half)] {
+        if rate > together {
+            report.say(&format!("{rate} events a second are more than this machine writes; left out"));
+            continue;
+        }
+        report.say(&format!("latency at {rate:.0} events a second"));
+        let mut sample = paced(ground, &pool, rate, seconds).await?;
+        report.say(&format!("{} events", sample.len()));
+        let marks = if label == "2000" { [("p50", 50, 10.0), ("p99", 99, 40.0)] } else { [("p50", 50, 5.0), ("p99", 99, 15.0)] };
+        for (name, percent, mark) in marks {
+            let value = sample.percentile_ms(percent);
+            report.compare(format!("relay.latency.{name}@{label}"), value, "ms", mark, "mark");
+        }
+    }
+    drop(relay);
+    Ok(())
+}
+
+async fn paced(ground: &Ground, pool: &PgPool, rate: f64, seconds: u64) -> Result<Sample> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let reader = read(ground, Arc::clone(&stop)).await?;
+    let slots = Arc::new(Semaphore::new(24));
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+    let (mut owed, mut key) = (0.0, 0_u64);
+    for _ in 0..seconds * 200 {
+        ticks.tick().await;
+        #[allow(clippy::float_arithmetic)]
+        {
+            owed += rate / 200.0;
+        }
+        while owed >= 1.0 {
+            #[allow(clippy::float_arithmetic)]
+            {
+                owed -= 1.0;
+            }
+            key += 1;
+            let (pool, slots) = (pool.clone(), Arc::clone(&slots));
+            // The clock of an event runs from when it was to be written: a writer that waits for a connection
+            // does not make the figure better.
+            let mut payload = now_us().to_string().into_bytes();
+            payload.resize(PAYLOAD, b' ');
+            tokio::spawn(async move {
+                let _slot = slots.acquire_owned().await;
+                if let Err(error) = limits::insert(&pool, TOPIC, &format!("k{}", key % 1000), &payload).await {
+                    eprintln!("a writer failed: {error}");
+                }
+            });
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stop.store(true, Ordering::Relaxed);
+    Ok(reader.await??)
+}
+
+/// Reads what comes from now on. Returns when it is in place.
+async fn read(ground: &Ground, stop: Arc<AtomicBool>) -> Result<tokio::task::JoinHandle<Result<Sample>>> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &ground.brokers)
+        .set("group.id", format!("bench-{}", uuid::Uuid::new_v4()))
+        .set("enable.auto.commit", "false")
+        .set("fetch.queue.backoff.ms", "1")
+        .set("fetch.wait.max.ms", "100")
+        .create()?;
+    let ends = {
+        let mut list = rdkafka::TopicPartitionList::new();
+        for partition in 0..crate::ground::PARTITIONS {
+            let (_, end) = consumer.fetch_watermarks(TOPIC, partition, Duration::from_secs(5))?;
+            list.add_partition_offset(TOPIC, partition, rdkafka::Offset::Offset(end))?;
+        }
+        list
+    };
+    consumer.assign(&ends)?;
+    let (ready, is_ready) = tokio::sync::oneshot::channel();
+    let task = tokio::task::spawn_blocking(move || {
+        let mut sample = Sample::default();
+        let mut ready = Some(ready);
+        // What was written before stands behind us; the first polls fetch the leaders.
+        for _ in 0..20 {
+            drop(consumer.poll(Duration::from_millis(50)));
+        }
+        if let Some(ready) = ready.take() {
+            drop(ready.send(()));
+        }
+        while !stop.load(Ordering::Relaxed) {
+            let Some(message) = consumer.poll(Duration::from_millis(50)) else { continue };
+            let message = message?;
+            let text = message.payload().and_then(|payload| std::str::from_utf8(payload).ok()).unwrap_or_default();
+            if let Ok(sent) = text.trim().parse::<u64>() {
+                sample.add(Duration::from_micros(now_us().saturating_sub(sent)));
+            }
+        }
+        Ok(sample)
+    });
+    is_ready.await.context("the reader ended")?;
+    Ok(task)
+}
+
+pub(crate) fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,117 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use futures::TryStreamExt as _;
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolCopyExt as _;
+
+use crate::ground::{Ground, PAYLOAD};
+
+/// Records per second that librdkafka writes by itself: idempotent, acks=all, with an event's headers.
+#[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
+pub(crate) async fn raw_producer(ground: &Ground, rows: usize) -> Result<f64> {
+    ground.topic("limit-producer").await?;
+    let producer: ThreadedProducer<_> = ClientConfig::new()
+        .set("bootstrap.servers", &ground.brokers)
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("linger.ms", "5")
+        .set("batch.size", "1000000")
+        .set("queue.buffering.max.messages", "500000")
+        .create()?;
+    let elapsed = tokio::task::spawn_blocking(move || -> Result<Duration> {
+        let payload = vec![b'x'; PAYLOAD];
+        let headers = headers();
+        let begun = Instant::now();
+        for n in 0..rows {
+            let key = format!("k{}", n % 10_000);
+            let mut record = BaseRecord::to("limit-producer").key(&key).payload(&payload).headers(headers.clone());
+            while let Err((error, back)) = producer.send(record) {
+                if !matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) {
+                    return Err(error.into());
+                }
+                std::thread::sleep(Duration::from_millis(1));
+                record = back;
+            }
+        }
+        producer.flush(Duration::from_secs(120))?;
+        Ok(begun.elapsed())
+    })
+    .await??;
+    Ok(rows as f64 / elapsed.as_secs_f64())
+}
+
+/// Rows per second that PostgreSQL hands out with COPY, unsorted.
+#[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
+pub(crate) async fn copy_out(pool: &PgPool, rows: usize) -> Result<f64> {
+    let begun = Instant::now();
+    let mut stream = pool
+        .copy_out_raw(
+            "copy (select id, aggregatetype, aggregateid, type, payload, position, xid, headers, created_at \
+             from saga.outbox) to stdout (format binary)",
+        )
+        .await?;
+    while stream.try_next().await?.is_some() {}
+    Ok(rows as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// Transactions of one outbox row per second, 16 writers: what pgbench does with the same statement. Measured
+/// with our own client, so that it needs no pgbench; both wait for the disk.
+#[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
+pub(crate) async fn writers(pool: &PgPool, topic: &str, seconds: u64) -> Result<f64> {
+    let done = Arc::new(AtomicU64::new(0));
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let writers = (0..16).map(|writer| {
+        let (pool, topic, done) = (pool.clone(), topic.to_owned(), Arc::clone(&done));
+        tokio::spawn(async move {
+            let payload = vec![b'x'; PAYLOAD];
+            while Instant::now() < end {
+                insert(&pool, &topic, &format!("k{writer}"), &payload).await?;
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok::<(), sqlx::Error>(())
+        })
+    });
+    for writer in futures::future::join_all(writers).await {
+        writer??;
+    }
+    Ok(done.load(Ordering::Relaxed) as f64 / seconds as f64)
+}
+
+/// One event in a transaction of its own.
+pub(crate) async fn insert(pool: &PgPool, topic: &str, key: &str, payload: &[u8]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into saga.outbox (id, aggregatetype, aggregateid, type, payload, headers) \
+         values (gen_random_uuid(), $1, $2, 'bench.happened', $3, \
+                 '{\"content-type\":\"application/json\",\"ce_dataschema\":\"bench.happened/1\"}')",
+    )
+    .bind(topic)
+    .bind(key)
+    .bind(payload)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// About as many and as long as those of an event.
+fn headers() -> OwnedHeaders {
+    let names = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", "018f4e1c-7d2e-7c3a-9a55-0d8f4f3b2a10"),
+        ("ce_source", "/bench"),
+        ("ce_type", "bench.happened"),
+        ("ce_subject", "k1"),
+        ("ce_time", "2026-01-01T12:00:00.000000Z"),
+        ("ce_dataschema", "bench.happened/1"),
+        ("ce_sequence", "00000001-0000000000000001-0000000000000001"),
+        ("ce_previoussequence", "00000001-0000000000000001-0000000000000001"),
+        ("content-type", "application/json"),
+    ];
+    names.iter().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value) }))
+}

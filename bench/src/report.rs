@@ -1,0 +1,100 @@
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+/// One figure. `ratio` is `value / reference`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figure {
+    name: String,
+    value: f64,
+    unit: &'static str,
+    reference: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference_is: Option<String>,
+    ratio: Option<f64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Report {
+    figures: Vec<Figure>,
+    begun: Instant,
+}
+
+impl Report {
+    pub(crate) fn begin() -> Self {
+        Self { figures: Vec::new(), begun: Instant::now() }
+    }
+
+    /// What is being done, with the time since the beginning: some of it takes minutes.
+    pub(crate) fn say(&self, text: &str) {
+        eprintln!("{:>5}s  {text}", self.begun.elapsed().as_secs());
+    }
+
+    /// A figure without a limit to compare with.
+    pub(crate) fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
+        self.push(name.into(), value, unit, None);
+    }
+
+    /// A figure beside what the machine can do, or what is aimed at.
+    pub(crate) fn compare(&mut self, name: impl Into<String>, value: f64, unit: &'static str, reference: f64, is: &str) {
+        self.push(name.into(), value, unit, Some((reference, is.to_owned())));
+    }
+
+    #[allow(clippy::float_arithmetic)]
+    fn push(&mut self, name: String, value: f64, unit: &'static str, reference: Option<(f64, String)>) {
+        let ratio = reference.as_ref().filter(|(reference, _)| *reference > 0.0).map(|(reference, _)| value / reference);
+        let (reference, reference_is) = reference.unzip();
+        let figure = Figure { name, value, unit, reference, reference_is, ratio };
+        eprintln!("{}", figure.line());
+        self.figures.push(figure);
+    }
+
+    /// Prints the table and writes the JSON.
+    pub(crate) fn end(self) -> Result<()> {
+        println!("\n{:<34} {:>14} {:<9} {:>8}  {}", "figure", "value", "unit", "ratio", "to");
+        for figure in &self.figures {
+            println!("{}", figure.line());
+        }
+        let folder = root().join(".local/bench");
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let file = folder.join("latest.json");
+        std::fs::write(&file, serde_json::to_string_pretty(&self.figures)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        eprintln!("\nas JSON in {}", file.display());
+        Ok(())
+    }
+}
+
+impl Figure {
+    fn line(&self) -> String {
+        let ratio = self.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+        let reference = match (&self.reference, &self.reference_is) {
+            (Some(reference), Some(is)) => format!("{is} ({})", number(*reference)),
+            _ => String::new(),
+        };
+        format!("{:<34} {:>14} {:<9} {:>8}  {}", self.name, number(self.value), self.unit, ratio, reference)
+    }
+}
+
+/// Whole and grouped if it is large, with two places if it is small.
+fn number(value: f64) -> String {
+    if value.abs() < 1000.0 {
+        return format!("{value:.2}");
+    }
+    let digits = format!("{value:.0}");
+    let mut grouped = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(' ');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+fn root() -> PathBuf {
+    std::env::var_os("QUADRILLE_ROOT")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."), PathBuf::from)
+}
