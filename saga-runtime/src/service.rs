@@ -69,8 +69,7 @@ impl ServiceConfig {
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let database = DatabaseConfig::from_env(env);
         let kafka = KafkaSettings::from_env(env);
-        let instance: String = env.or("INSTANCE", host_name(), "name of this process among its like");
-        let mut consumer = consumer::Options::of(&instance);
+        let mut consumer = consumer::Options::default();
         consumer.workers = env.bounded("CONSUMER_WORKERS", consumer.workers, 1..=64);
         consumer.batch_max = env.bounded("CONSUMER_BATCH_MAX", consumer.batch_max, 1..=10_000);
         consumer.session_timeout = env.duration_ms("KAFKA_SESSION_TIMEOUT_MS", consumer.session_timeout);
@@ -95,6 +94,8 @@ impl ServiceConfig {
 #[derive(Debug)]
 pub struct Service {
     config: ServiceConfig,
+    /// Which of several processes of the service this is.
+    instance: String,
     durable: PgPool,
     background: PgPool,
     pauses: Pauses,
@@ -163,6 +164,7 @@ impl Service {
         process.health.set("database", Status::Up);
         let mut service = Self {
             config,
+            instance: process.instance.clone(),
             durable,
             background,
             pauses: Pauses::default(),
@@ -269,6 +271,7 @@ impl<P: Participant, S: Store<P>> Member<'_, P, S> {
         } = self;
         let Service {
             config,
+            instance,
             durable,
             background,
             pauses,
@@ -292,15 +295,15 @@ impl<P: Participant, S: Store<P>> Member<'_, P, S> {
                 Ok(())
             });
         }
-        let consume = consumer::run(
-            Arc::clone(&engine),
-            background.clone(),
-            config.kafka.clone(),
-            config.consumer.clone(),
-            pauses.clone(),
-            health.clone(),
-            stop.clone(),
-        );
+        let setting = consumer::Setting {
+            pool: background.clone(),
+            kafka: config.kafka.clone(),
+            options: config.consumer,
+            instance: instance.clone(),
+            pauses: pauses.clone(),
+            health: health.clone(),
+        };
+        let consume = consumer::run(Arc::clone(&engine), setting, stop.clone());
         tasks.spawn(async move { consume.await.map_err(Error::from) });
         let fire = timer::run(
             Arc::clone(&engine),
@@ -333,13 +336,4 @@ impl<P: Participant, S: Store<P>> Member<'_, P, S> {
             changes: engine.changes.clone(),
         }
     }
-}
-
-/// The host's name, which is what tells the processes of a deployment apart if nobody says otherwise.
-fn host_name() -> String {
-    std::fs::read_to_string("/etc/hostname")
-        .map(|name| name.trim().to_owned())
-        .ok()
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "local".to_owned())
 }

@@ -39,6 +39,7 @@ pub(crate) struct Poll {
     pub(crate) topics: Vec<String>,
     pub(crate) settings: KafkaSettings,
     pub(crate) options: Options,
+    pub(crate) instance: String,
     pub(crate) boxes: Vec<tokio::sync::mpsc::Sender<Message>>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) pauses: Pauses,
@@ -156,13 +157,10 @@ impl Poll {
         // After the user's settings: these are what the guarantees rest on.
         config
             .set("group.id", &self.consumer)
-            .set(
-                "client.id",
-                format!("{}-{}", self.consumer, self.options.instance),
-            )
+            .set("client.id", format!("{}-{}", self.consumer, self.instance))
             .set(
                 "group.instance.id",
-                format!("{}-{}", self.consumer, self.options.instance),
+                format!("{}-{}", self.consumer, self.instance),
             )
             .set(
                 "session.timeout.ms",

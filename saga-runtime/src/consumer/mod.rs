@@ -23,7 +23,7 @@ use crate::pause::Pauses;
 use crate::store::Store;
 
 /// How a participant consumes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Transactions at the same time. Each takes partitions of its own.
     pub workers: usize,
@@ -33,20 +33,15 @@ pub struct Options {
     pub waiting_max: usize,
     /// After how long without a heartbeat the group takes a dead process for dead.
     pub session_timeout: Duration,
-    /// Name of this process in the group. It keeps its partitions over a restart that is shorter than the
-    /// session timeout. Two processes with one name throw each other out.
-    pub instance: String,
 }
 
-impl Options {
-    /// Sensible numbers for a process called `instance`.
-    pub fn of(instance: &str) -> Self {
+impl Default for Options {
+    fn default() -> Self {
         Self {
             workers: 2,
             batch_max: 500,
             waiting_max: 4,
             session_timeout: Duration::from_secs(10),
-            instance: instance.to_owned(),
         }
     }
 }
@@ -80,16 +75,34 @@ pub enum Error {
     },
 }
 
+/// What a consumer works with.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// For batches: their commits may be lost, the offset is then lost with them and the batch comes again.
+    pub(crate) pool: PgPool,
+    pub(crate) kafka: KafkaSettings,
+    pub(crate) options: Options,
+    /// This process's name in the group: it keeps its partitions over a restart that is shorter than the
+    /// session timeout. Two processes with one name throw each other out.
+    pub(crate) instance: String,
+    pub(crate) pauses: Pauses,
+    pub(crate) health: Health,
+}
+
 /// Consumes until it is told to stop: then it finishes the batches at hand, commits, and leaves the group.
 pub(crate) async fn run<P: Participant, S: Store<P>>(
     engine: Arc<Engine<P, S>>,
-    pool: PgPool,
-    settings: KafkaSettings,
-    options: Options,
-    pauses: Pauses,
-    health: Health,
+    setting: Setting,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    let Setting {
+        pool,
+        kafka: settings,
+        options,
+        instance,
+        pauses,
+        health,
+    } = setting;
     let topics: Vec<String> = input::topics::<P::Input>()
         .into_iter()
         .map(|topic| settings.prefixed(topic))
@@ -120,6 +133,7 @@ pub(crate) async fn run<P: Participant, S: Store<P>>(
         topics,
         settings,
         options,
+        instance,
         boxes,
         orders: orders.1,
         pauses,
