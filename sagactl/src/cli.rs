@@ -3,6 +3,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::failure::{Code, Failure};
+use crate::screen::Output;
 use crate::settings::Settings;
 use crate::{screen, verbs};
 
@@ -31,6 +32,9 @@ struct Cli {
 /// Options of every verb.
 #[derive(Debug, clap::Args)]
 struct Shared {
+    /// For people or for scripts.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    output: Output,
     /// Brokers, host:port[,host:port…]  [SAGACTL_KAFKA_BROKERS]
     #[arg(long, global = true, value_name = "LIST", hide_short_help = true)]
     kafka_brokers: Option<String>,
@@ -41,6 +45,14 @@ struct Shared {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Creates, prices and lists products.
+    Product(verbs::product::Arguments),
+    /// Receives and shows stock.
+    Stock(verbs::stock::Arguments),
+    /// Places, watches and cancels orders.
+    Order(verbs::order::Arguments),
+    /// Shows payments.
+    Payment(verbs::payment::Arguments),
     /// Makes databases, roles, tables and topics, or brings them up to date.
     Migrate(verbs::migrate::Arguments),
 }
@@ -80,7 +92,12 @@ async fn act(cli: Cli) -> Result<Code, Failure> {
     let mut settings = Settings::find();
     settings.flag("KAFKA_BROKERS", cli.shared.kafka_brokers.as_deref());
     settings.flag("PREFIX", cli.shared.prefix.as_deref());
+    let output = cli.shared.output;
     match cli.verb {
+        Verb::Product(arguments) => verbs::product::run(arguments, settings, output).await,
+        Verb::Stock(arguments) => verbs::stock::run(arguments, settings, output).await,
+        Verb::Order(arguments) => verbs::order::run(arguments, settings, output).await,
+        Verb::Payment(arguments) => verbs::payment::run(arguments, settings, output).await,
         Verb::Migrate(arguments) => verbs::migrate::run(arguments, settings).await,
     }
 }

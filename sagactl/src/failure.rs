@@ -10,6 +10,8 @@ pub(crate) enum Code {
     Ok = 0,
     /// It works, and the answer is no.
     No = 1,
+    /// There is no such thing.
+    NotFound = 2,
     /// Called wrongly, or configured wrongly.
     Usage = 64,
     /// Something that we need does not answer.
@@ -40,6 +42,10 @@ impl Failure {
 
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self::new(Code::Usage, message)
+    }
+
+    pub(crate) fn not_found(message: impl fmt::Display) -> Self {
+        Self::new(Code::NotFound, message)
     }
 }
 

@@ -22,3 +22,15 @@ mod failure;
 
 /// Onto the screen.
 mod screen;
+
+/// Tables for people.
+mod table;
+
+/// Calls to the services.
+mod grpc;
+
+/// Amounts, as people write and services send them.
+mod money;
+
+/// Times, as people read them.
+mod moment;

@@ -13,3 +13,36 @@ pub(crate) fn hint(text: impl std::fmt::Display) {
     // Nobody is left to be told that it failed.
     writeln!(io::stderr().lock(), "{text}").ok();
 }
+
+/// For people or for scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    /// Tables and sentences.
+    Table,
+    /// One JSON document; of a stream, one per line.
+    Json,
+}
+
+/// Writes a result in the form that was asked for.
+pub(crate) fn show<T: serde::Serialize, D: std::fmt::Display>(
+    output: Output,
+    result: &T,
+    for_people: impl FnOnce(&T) -> D,
+) {
+    match output {
+        Output::Table => say(for_people(result)),
+        Output::Json => say(serde_json::to_string_pretty(result).expect("results have a JSON form")),
+    }
+}
+
+/// As [`show`], for one of many: JSON on one line.
+pub(crate) fn show_line<T: serde::Serialize, D: std::fmt::Display>(
+    output: Output,
+    result: &T,
+    for_people: impl FnOnce(&T) -> D,
+) {
+    match output {
+        Output::Table => say(for_people(result)),
+        Output::Json => say(serde_json::to_string(result).expect("results have a JSON form")),
+    }
+}
