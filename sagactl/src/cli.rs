@@ -53,6 +53,22 @@ enum Verb {
     Order(verbs::order::Arguments),
     /// Shows payments.
     Payment(verbs::payment::Arguments),
+    /// Shows what happened in a saga, and what it waits for.
+    Saga(verbs::saga::Arguments),
+    /// Lists, shows, replays and discards what is parked.
+    Parked(verbs::parked::Arguments),
+    /// Lists and replays calls to the outside world that have no answer.
+    Effects(verbs::effects::Arguments),
+    /// Stops what a participant does by itself, or one kind of its effects.
+    Pause(verbs::pause::Arguments),
+    /// Lets it go on.
+    Resume(verbs::pause::Arguments),
+    /// Lists what is paused.
+    Paused,
+    /// Shows what has yet to be published.
+    Outbox(verbs::outbox::Arguments),
+    /// Lists topics and shows what is in them.
+    Topics(verbs::topics::Arguments),
     /// Makes databases, roles, tables and topics, or brings them up to date.
     Migrate(verbs::migrate::Arguments),
 }
@@ -98,6 +114,14 @@ async fn act(cli: Cli) -> Result<Code, Failure> {
         Verb::Stock(arguments) => verbs::stock::run(arguments, settings, output).await,
         Verb::Order(arguments) => verbs::order::run(arguments, settings, output).await,
         Verb::Payment(arguments) => verbs::payment::run(arguments, settings, output).await,
+        Verb::Saga(arguments) => verbs::saga::run(arguments, settings, output).await,
+        Verb::Parked(arguments) => verbs::parked::run(arguments, settings, output).await,
+        Verb::Effects(arguments) => verbs::effects::run(arguments, settings, output).await,
+        Verb::Pause(arguments) => verbs::pause::pause(arguments, settings).await,
+        Verb::Resume(arguments) => verbs::pause::resume(arguments, settings).await,
+        Verb::Paused => verbs::pause::list(settings, output).await,
+        Verb::Outbox(arguments) => verbs::outbox::run(arguments, settings, output).await,
+        Verb::Topics(arguments) => verbs::topics::run(arguments, settings, output).await,
         Verb::Migrate(arguments) => verbs::migrate::run(arguments, settings).await,
     }
 }

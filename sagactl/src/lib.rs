@@ -34,3 +34,15 @@ mod money;
 
 /// Times, as people read them.
 mod moment;
+
+/// Reading topics.
+mod records;
+
+/// The services' databases, as their operators.
+mod ops;
+
+/// Every statement that is run as an operator's role, by module and name: for the test that prepares each.
+#[doc(hidden)]
+pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    ops::statements()
+}

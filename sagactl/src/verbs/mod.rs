@@ -12,3 +12,21 @@ pub(crate) mod order;
 
 /// Payments.
 pub(crate) mod payment;
+
+/// What happened in a saga, and what it waits for.
+pub(crate) mod saga;
+
+/// What is in the topics.
+pub(crate) mod topics;
+
+/// Keys that wait for somebody.
+pub(crate) mod parked;
+
+/// Calls to the outside world.
+pub(crate) mod effects;
+
+/// Stopping what a participant does by itself.
+pub(crate) mod pause;
+
+/// What has yet to be published.
+pub(crate) mod outbox;

@@ -4,8 +4,20 @@
 /// A place of its own for each test.
 mod place;
 
+/// The program, as people and scripts call it.
+mod program;
+
 /// Databases, roles and rights.
 mod migrate;
 
-/// Topics and their settings.
+/// Topics and their settings, and what is in them.
 mod topics;
+
+/// Operators' verbs.
+mod ops;
+
+/// Sagas from their topics.
+mod saga;
+
+/// Wrong calls.
+mod usage;

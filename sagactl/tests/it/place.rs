@@ -51,3 +51,44 @@ impl Place {
         self.connect_as(database, database, duty).await.unwrap()
     }
 }
+
+impl Place {
+    /// A place whose `order` and `payment` databases are migrated.
+    pub(crate) async fn migrated(wanted: &[&str]) -> Self {
+        let place = Self::new();
+        let wanted: Vec<Database> = wanted
+            .iter()
+            .map(|name| *Database::named(name).unwrap())
+            .collect();
+        sagactl::migrate::databases(&place.target, &wanted, &|_| {})
+            .await
+            .unwrap();
+        place
+    }
+
+    /// What `sagactl` has to know to operate these databases.
+    pub(crate) fn settings(&self, databases: &[&str]) -> Vec<(&'static str, String)> {
+        let keys = ["SAGACTL_ORDER_OPS_URL", "SAGACTL_PAYMENT_OPS_URL"];
+        let host = self.admin_url.rsplit_once('@').unwrap().1;
+        let host = host.split('/').next().unwrap();
+        let url = |name: &str| {
+            let database = Database::named(name).unwrap();
+            let role = database.role(Duty::Operate);
+            format!(
+                "postgres://{role}:{PASSWORD}@{host}/{}",
+                self.target.name(database)
+            )
+        };
+        let mut settings = vec![
+            ("SAGACTL_KAFKA_BROKERS", self.kafka.brokers.clone()),
+            ("SAGACTL_PREFIX", self.kafka.prefix.clone()),
+            ("SAGACTL_BY", "the night shift".to_owned()),
+        ];
+        for name in databases {
+            let ending = format!("_{}_OPS_URL", name.to_ascii_uppercase());
+            let key = keys.iter().find(|key| key.ends_with(&ending)).unwrap();
+            settings.push((key, url(name)));
+        }
+        settings
+    }
+}

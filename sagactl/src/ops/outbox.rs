@@ -1,0 +1,89 @@
+use serde::Serialize;
+use sqlx::PgConnection;
+
+/// One row per relay that has ever served the outbox: one, or none.
+const RELAY: &str = "\
+select source, owner, fence, expires_at > clock_timestamp() as held,
+       case when isfinite(expires_at) then (extract(epoch from expires_at - clock_timestamp()) * 1000)::int8 end as lease_ms,
+       epoch, acked_win,
+       (extract(epoch from clock_timestamp() - acked_at) * 1000)::int8 as acked_ms_ago
+  from saga.relay";
+
+/// Committed, and not acknowledged by the broker. Rows that the acknowledged snapshot sees are left out by the
+/// index on xid; without a relay nothing was acknowledged.
+const WAITING: &str = "\
+with acked as (
+    select coalesce((select acked_snap from saga.relay limit 1), '1:1:'::pg_snapshot) as snap
+), waiting as (
+    select o.created_at, o.aggregatetype, o.aggregateid, o.type, o.position
+      from saga.outbox o, acked
+     where o.xid >= pg_snapshot_xmin(acked.snap) and not pg_visible_in_snapshot(o.xid, acked.snap)
+     limit 100001
+)
+select (select count(*) from waiting),
+       (extract(epoch from clock_timestamp() - w.created_at) * 1000)::int8, w.aggregatetype, w.aggregateid, w.type
+  from (select * from waiting order by created_at, position limit 1) as w";
+
+const SIZE: &str = "\
+select sum(pg_total_relation_size(format('saga.outbox_%s', slot)::regclass))::bigint from generate_series(0, 3) slot";
+
+pub(super) const STATEMENTS: &[(&str, &str)] = &[("relay", RELAY), ("waiting", WAITING), ("size", SIZE)];
+
+/// More are not counted.
+pub(crate) const COUNTED_MAX: i64 = 100_000;
+
+/// How one service's outbox does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Outbox {
+    pub(crate) service: String,
+    pub(crate) relay: Option<Relay>,
+    pub(crate) waiting: i64,
+    pub(crate) oldest: Option<Oldest>,
+    pub(crate) bytes: i64,
+    /// Why nothing goes out, as the relay says.
+    pub(crate) trouble: Option<String>,
+}
+
+/// Who publishes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub(crate) struct Relay {
+    pub(crate) source: String,
+    pub(crate) owner: Option<String>,
+    pub(crate) fence: i64,
+    pub(crate) held: bool,
+    pub(crate) lease_ms: Option<i64>,
+    pub(crate) epoch: i64,
+    pub(crate) acked_win: i64,
+    pub(crate) acked_ms_ago: Option<i64>,
+}
+
+/// The event that waits the longest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Oldest {
+    pub(crate) age_ms: i64,
+    pub(crate) topic: String,
+    pub(crate) key: String,
+    pub(crate) r#type: String,
+}
+
+/// Looks at one service's outbox.
+pub(crate) async fn status(connection: &mut PgConnection, service: &str) -> Result<Outbox, sqlx::Error> {
+    let relay = sqlx::query_as(RELAY).fetch_optional(&mut *connection).await?;
+    type Waiting = (i64, i64, String, String, String);
+    let waiting: Option<Waiting> = sqlx::query_as(WAITING).fetch_optional(&mut *connection).await?;
+    let bytes = sqlx::query_scalar(SIZE).fetch_one(&mut *connection).await?;
+    let count = waiting.as_ref().map_or(0, |waiting| waiting.0);
+    Ok(Outbox {
+        service: service.to_owned(),
+        relay,
+        waiting: count,
+        oldest: waiting.map(|(_, age_ms, topic, key, r#type)| Oldest {
+            age_ms,
+            topic,
+            key,
+            r#type,
+        }),
+        bytes,
+        trouble: None,
+    })
+}
