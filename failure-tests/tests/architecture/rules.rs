@@ -20,7 +20,7 @@ pub(crate) struct Library {
 }
 
 /// Crates that only tests depend on.
-pub(crate) const FOR_TESTS: &[&str] = &["local-stack", "service-testing"];
+pub(crate) const FOR_TESTS: &[&str] = &["local-stack", "payment-sandbox", "service-testing"];
 
 const PURE: &str = "it is pure, so that the same decisions run in production, in a model and in a replay";
 const SHELL: &str = "it knows no service and no relay: anybody's participant runs in it";
