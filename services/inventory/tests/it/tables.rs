@@ -1,0 +1,56 @@
+use anyhow::Result;
+use inventory::participant::{Closing, Hold, In};
+use inventory::store::{self, MIGRATOR, Tables};
+use saga_runtime::store::Saved;
+use saga_runtime::{Retention, Store as _};
+use service_testing::World;
+
+use crate::shop::new_order;
+
+async fn world() -> Result<World> {
+    World::new("inventory", &MIGRATOR, &saga_core::input::topics::<In>()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statement_fits_the_tables_and_the_rights_of_its_role() -> Result<()> {
+    let world = world().await?;
+    service_testing::prepare(&world.url(""), store::ALL.iter().copied()).await?;
+    let engine = saga_runtime::statements().map(|(_, name, sql)| (name, sql));
+    service_testing::prepare(&world.url(""), engine).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_ended_long_ago_is_pruned() -> Result<()> {
+    let world = world().await?;
+    let now = chrono::Utc::now();
+    let retention = Retention::default().ended_sagas;
+    let states = [
+        (Hold::Held { lines: vec![] }, now - 2 * retention),
+        (Hold::Closed(Closing::Sold), now - 2 * retention),
+        (Hold::Closed(Closing::Cancelled), now - 2 * retention),
+        (Hold::Closed(Closing::Rejected), now),
+    ];
+    let mut kept = Vec::new();
+    for (state, at) in states {
+        let key = new_order();
+        let ended = matches!(state, Hold::Closed(_));
+        if !(ended && at < now) {
+            kept.push((key, state.clone()));
+        }
+        let mut tx = world.pool.begin().await?;
+        Tables.load(&mut tx, &[key]).await?;
+        Tables
+            .save(&mut tx, &[Saved { key, state, ended }], &[], at)
+            .await?;
+        tx.commit().await?;
+    }
+    let mut tx = world.pool.begin().await?;
+    let before = now - retention;
+    assert_eq!(Tables.prune(&mut tx, before, 1).await?, 1);
+    assert_eq!(Tables.prune(&mut tx, before, 10).await?, 1);
+    assert_eq!(Tables.prune(&mut tx, before, 10).await?, 0);
+    kept.sort_by_key(|(key, _)| *key);
+    let keys: Vec<_> = kept.iter().map(|(key, _)| *key).collect();
+    assert_eq!(Tables.load(&mut tx, &keys).await?, kept);
+    Ok(())
+}
