@@ -159,6 +159,14 @@ impl LocalStack {
                 "QUADRILLE_SECRETS".to_owned(),
                 Secrets::path(&self.checkout).display().to_string(),
             ),
+            (
+                "QUADRILLE_SANDBOX_URL".to_owned(),
+                format!("http://{}", self.ports.address(offset::SANDBOX)),
+            ),
+            (
+                "QUADRILLE_SANDBOX_KEY".to_owned(),
+                self.secrets.provider_key.clone(),
+            ),
         ];
         let optional = [
             ("QUADRILLE_REDIS_URL", self.redis_url()),

@@ -141,14 +141,41 @@ impl LocalStack {
     }
 }
 
-/// Variables of our own environment that are not for this service: other services' settings, and addresses with the
-/// superuser's password.
+/// Variables of our own environment that are not for this service: other services' settings, addresses with the
+/// superuser's password, and what `environment` tells operators, of this service or of others.
 fn is_for_others(key: &str, service: &Service) -> bool {
+    let is_of = |key: &str, prefix: &str| key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('_'));
+    let for_operators = key
+        .strip_prefix("QUADRILLE_")
+        .is_some_and(|key| SERVICES.iter().any(|service| is_of(key, service.key_prefix)));
     let other = SERVICES.iter().filter(|other| other.name != service.name);
-    other
-        .map(|other| other.key_prefix)
-        .any(|prefix| key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('_')))
+    for_operators
+        || other
+            .map(|other| other.key_prefix)
+            .any(|prefix| is_of(key, prefix))
         || [Part::Postgres, Part::Redis]
             .iter()
             .any(|part| part.variable() == Some(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_an_operators_tool_starts_inherits_nothing_of_the_operators() {
+        let order = Service::named("order").expect("a service");
+        for key in [
+            "PAYMENT_PROVIDER_KEY",
+            "QUADRILLE_ORDER_OPS_URL",
+            "QUADRILLE_PAYMENT_OPS_URL",
+            "QUADRILLE_SANDBOX_KEY",
+            "QUADRILLE_POSTGRES_URL",
+        ] {
+            assert!(is_for_others(key, order), "{key}");
+        }
+        for key in ["ORDER_LOG", "QUADRILLE_LOG", "QUADRILLE_KAFKA_BROKERS", "PATH"] {
+            assert!(!is_for_others(key, order), "{key}");
+        }
+    }
 }
