@@ -23,6 +23,7 @@ pub mod topics;
 
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use saga_runtime::database::{ConnectError, DatabaseUrl};
 use sqlx::postgres::PgConnectOptions;
 
@@ -98,11 +99,11 @@ pub async fn databases(target: &Target, wanted: &[Database], say: Say<'_>) -> Re
     target.passwords.check(wanted)?;
     let admin = target.admin_url.primary(PATIENCE).await.map_err(Error::Connect)?;
     provision::run(&admin, target, wanted, say).await?;
-    for database in wanted {
+    let migrations = wanted.iter().map(|database| {
         let owner = target.login(&admin, database, Duty::Migrate);
-        schema::migrate(&owner, database, say).await?;
-    }
-    Ok(())
+        async move { schema::migrate(&owner, database, say).await }
+    });
+    try_join_all(migrations).await.map(drop)
 }
 
 impl Target {
