@@ -39,7 +39,7 @@ pub const DATABASES: &[Database] = &[
     Database {
         name: "inventory",
         has_engine: true,
-        tables: none_yet,
+        tables: || sqlx::migrate!("../migrations/inventory"),
     },
     Database {
         name: "payment",
