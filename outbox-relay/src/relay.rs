@@ -52,6 +52,8 @@ pub struct Handle {
 
 /// Waits after a failure of the outbox's database.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long giving the lease back may take.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(3);
 /// How often a relay that stands by looks whether the lease is free.
 const STAND_BY: Duration = Duration::from_millis(250);
 
@@ -81,7 +83,11 @@ impl Relay {
         let mut former = None;
         while !cancel.is_cancelled() {
             let began = Instant::now();
-            let attempt = self.attempt(&mut former, &cancel).await;
+            let attempt = tokio::select! {
+                attempt = self.attempt(&mut former, &cancel) => attempt,
+                // A database that does not answer must not keep the process from ending.
+                () = self.out_of_time(&cancel) => Ok(()),
+            };
             self.shared.set_lease(None);
             if let Err(error) = attempt {
                 self.shared.meters.outbox_errors.increment(1);
@@ -96,6 +102,12 @@ impl Relay {
             }
         }
         self.shared.set_phase(Phase::Ended);
+    }
+
+    async fn out_of_time(&self, cancel: &CancellationToken) {
+        cancel.cancelled().await;
+        // A tenure bounds its own end; what remains is giving the lease back.
+        tokio::time::sleep(self.options.finish_within + GIVE_BACK_WITHIN).await;
     }
 
     /// One tenure, from connecting to the end of the lease.
@@ -126,6 +138,8 @@ impl Relay {
                             remaining_ms = holder.remaining.as_millis(), "standing by"
                         );
                     }
+                    // From now on that is the other one's to tell.
+                    self.shared.set_oldest(None);
                     self.shared.set_phase(Phase::Standby { owner: holder.owner });
                 }
             }

@@ -134,6 +134,7 @@ impl Tenure {
                     break;
                 }
             } else {
+                self.shared.set_oldest(None);
                 tokio::select! {
                     () = self.shared.doorbell.notified() => idle.reset(),
                     () = tokio::time::sleep(idle.next()) => {}
@@ -234,7 +235,7 @@ impl Tenure {
                 }
             },
             Halt::Client { doing, source } => {
-                self.shared.broker_trouble(source, doing);
+                self.shared.broker_trouble(source, &format!("{doing}: {source}"));
                 return Ok(false);
             }
             Halt::Outbox(_) | Halt::Injected(_) => return Ok(false),
