@@ -27,6 +27,11 @@ use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolCopyExt as _, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 
+/// As the program `outbox-relay` has it.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PARTITIONS: i32 = 12;
 
 struct Bench {
@@ -70,7 +75,11 @@ async fn main() -> Result<()> {
 
 impl Bench {
     fn kafka(&self) -> Vec<(String, String)> {
-        vec![("bootstrap.servers".to_owned(), self.brokers.clone())]
+        let mut properties = vec![("bootstrap.servers".to_owned(), self.brokers.clone())];
+        let more = std::env::var("KAFKA_PROPERTIES").unwrap_or_default();
+        let pairs = more.split(',').filter_map(|pair| pair.split_once('='));
+        properties.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        properties
     }
 
     async fn topic(&self, name: &str) -> Result<String> {
@@ -108,6 +117,7 @@ impl Bench {
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
+        println!("  the raw producer's CPU: {} ms", cpu().as_millis());
         Ok(events as f64 / began.elapsed().as_secs_f64())
     }
 
@@ -151,7 +161,12 @@ impl Bench {
     }
 
     fn relay(&self) -> (Relay, CancellationToken) {
-        let options = Options::new("bench".parse().unwrap(), self.database.clone(), self.kafka());
+        let mut options = Options::new("bench".parse().unwrap(), self.database.clone(), self.kafka());
+        let number = |key: &str| std::env::var(key).ok().and_then(|text| text.parse().ok());
+        options.chunk_rows = number("CHUNK_ROWS").unwrap_or(options.chunk_rows);
+        if let Some(most) = number("IN_FLIGHT") {
+            options.in_flight_events = most as usize;
+        }
         (Relay::new(options), CancellationToken::new())
     }
 
@@ -164,7 +179,7 @@ impl Bench {
             .await?;
         assert_eq!(goal - before.unwrap_or(0), i64::try_from(events)?);
         let (relay, cancel) = self.relay();
-        let began = Instant::now();
+        let (began, cpu_before) = (Instant::now(), cpu());
         let task = tokio::spawn(relay.run(cancel.clone()));
         loop {
             let acked: Option<i64> = sqlx::query_scalar("select acked_highest from saga.relay")
@@ -176,6 +191,7 @@ impl Bench {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let rate = events as f64 / began.elapsed().as_secs_f64();
+        println!("  the relay's CPU: {} ms", (cpu() - cpu_before).as_millis());
         cancel.cancel();
         task.await?;
         sqlx::query("truncate saga.outbox").execute(&self.pool).await?;
@@ -189,7 +205,7 @@ impl Bench {
         let (relay, cancel) = self.relay();
         let task = tokio::spawn(relay.run(cancel.clone()));
         let committed: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
-        let total = rate * seconds;
+        let total = rate * seconds / WRITERS * WRITERS;
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
             .set("group.id", "latency")
@@ -204,7 +220,7 @@ impl Bench {
         let reading = tokio::task::spawn_blocking(move || {
             let mut seen = Vec::new();
             let mut last = Instant::now();
-            while seen.len() < total as usize && last.elapsed() < Duration::from_secs(30) {
+            while seen.len() <= total as usize && last.elapsed() < Duration::from_secs(15) {
                 if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
                     last = Instant::now();
                     let headers = message.headers().unwrap();
@@ -214,6 +230,25 @@ impl Bench {
             }
             seen
         });
+        // The first event waits for the relay to come up and to learn of the topic.
+        sqlx::query("select saga.append_event($1, 'warm', 't', '{}')")
+            .bind(&topic)
+            .execute(&self.pool)
+            .await?;
+        while sqlx::query_scalar(
+            "select count(*) from saga.relay_window where win > (select acked_win from saga.relay)",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map(|open: i64| open > 0)?
+            || sqlx::query_scalar(
+                "select acked_highest < (select max(position) from saga.outbox) from saga.relay",
+            )
+            .fetch_one(&self.pool)
+            .await?
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let mut writers = tokio::task::JoinSet::new();
         let cpu_before = cpu();
         for _ in 0..WRITERS {
@@ -242,6 +277,7 @@ impl Bench {
         let committed = committed.lock().unwrap().clone();
         let mut millis: Vec<f64> = seen
             .iter()
+            .filter(|(id, _)| committed.contains_key(id))
             .map(|(id, at)| at.saturating_duration_since(committed[id]).as_secs_f64() * 1000.0)
             .collect();
         millis.sort_by(f64::total_cmp);

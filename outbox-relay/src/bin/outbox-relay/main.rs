@@ -19,6 +19,12 @@ use std::process::ExitCode;
 use quadrille_process::config::Env;
 use quadrille_process::{about, run_with, tls};
 
+/// librdkafka frees in one thread what it allocated in another, which the C library's allocator does not
+/// take well.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const VERBS: &str = "\
 usage: outbox-relay [run|status|migrate] [--help|--version]
 
