@@ -142,6 +142,11 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // The end of this instance, because of an event that was refused: its report says which.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            tracing::debug!(reason, "producer has ended");
+            return;
+        }
         self.shared.broker_trouble(&error, reason);
     }
 }

@@ -1,7 +1,8 @@
 //! Every statement that the relay runs. A test PREPAREs each of them as the relay's role.
 
 /// Settings of each connection. Tables that are empty most of the time have no useful statistics, so the
-/// planner is told what to do: read by index, in the index's order.
+/// planner is told what to do: read by index, in the index's order. A relay that is frozen while it holds
+/// a leaf's lock loses its session soon.
 pub(crate) const CONFIGURE: &str = "
 select set_config('synchronous_commit', 'on', false),
        set_config('enable_seqscan', 'off', false),
@@ -13,7 +14,7 @@ select set_config('synchronous_commit', 'on', false),
        set_config('work_mem', '16MB', false),
        set_config('statement_timeout', $1, false),
        set_config('lock_timeout', '2s', false),
-       set_config('idle_in_transaction_session_timeout', '10s', false),
+       set_config('idle_in_transaction_session_timeout', '2s', false),
        set_config('tcp_keepalives_idle', '5', false),
        set_config('tcp_keepalives_interval', '2', false),
        set_config('tcp_keepalives_count', '3', false)";
