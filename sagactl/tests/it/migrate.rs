@@ -1,9 +1,10 @@
 use std::sync::Mutex;
 
-use sagactl::migrate::{DATABASES, Database, Duty, Passwords, databases};
-use sqlx::PgConnection;
+use local_stack::TestStack;
+use sagactl::migrate::{DATABASES, Database, Duty, Passwords, Target, databases};
+use sqlx::{Connection as _, PgConnection};
 
-use crate::place::Place;
+use crate::place::{PASSWORD, Place};
 
 fn only(names: &[&str]) -> Vec<Database> {
     names.iter().map(|name| *Database::named(name).unwrap()).collect()
@@ -215,7 +216,7 @@ async fn a_missing_password_is_said_before_anything_is_made() {
         "no password is given for sandbox, sandbox_migrate"
     );
     let mut passwords = place;
-    passwords.target.passwords = Passwords::same(crate::place::PASSWORD);
+    passwords.target.passwords = Passwords::same(PASSWORD);
     let entered = passwords
         .connect_as("sandbox", "sandbox", Duty::Work)
         .await
@@ -224,4 +225,30 @@ async fn a_missing_password_is_said_before_anything_is_made() {
         .as_database_error()
         .and_then(|e| e.code().map(|c| c.into_owned()));
     assert!(matches!(code.as_deref(), Some("3D000" | "28P01")), "{entered}");
+}
+
+/// As with databases that somebody else runs: the administrator may create databases and roles, and that is all.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_need_not_be_a_superuser() {
+    // Roles belong to the server, so this one must have made none yet.
+    let stack = tokio::task::spawn_blocking(TestStack::private)
+        .await
+        .unwrap()
+        .unwrap();
+    let superuser = stack.addresses().postgres_admin_url;
+    let mut connection = PgConnection::connect(&superuser).await.unwrap();
+    sqlx::query("create role boss login createdb createrole password 'boss'")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let (_, host) = superuser.rsplit_once('@').unwrap();
+    let target = Target {
+        admin_url: format!("postgres://boss:boss@{host}").parse().unwrap(),
+        prefix: String::new(),
+        passwords: Passwords::same(PASSWORD),
+    };
+    for _ in 0..2 {
+        databases(&target, DATABASES, &|_| {}).await.unwrap();
+    }
+    tokio::task::spawn_blocking(move || drop(stack)).await.unwrap();
 }

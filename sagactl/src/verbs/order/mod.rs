@@ -4,6 +4,8 @@ mod client;
 /// An order for people and scripts.
 mod view;
 
+use std::time::{Duration, Instant};
+
 use quadrille_proto::order::v1::payment_method::Method;
 use quadrille_proto::order::v1::{Card, HostedPage, OrderStatus, PlaceOrderItem, PlaceOrderRequest};
 
@@ -13,6 +15,7 @@ use crate::screen::{self, Output};
 use crate::settings::Settings;
 
 pub(crate) use client::Orders;
+use view::Order;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -140,21 +143,52 @@ pub(crate) async fn run(
     Ok(Code::Ok)
 }
 
+/// How long the service may be away while we watch.
+const AWAY_MAX: Duration = Duration::from_secs(60);
+
 async fn watch_to_the_end(orders: &mut Orders, order: String, output: Output) -> Result<Code, Failure> {
-    let mut changes = orders.watch(order).await?;
-    let mut last = None;
+    let mut last: Option<Order> = None;
+    let mut heard = Instant::now();
+    loop {
+        match watch(orders, &order, output, &mut last, &mut heard).await {
+            Ok(()) => {}
+            // A service that was restarted: the order goes on without it, and so do we.
+            Err(failure) if failure.code == Code::Unavailable && heard.elapsed() < AWAY_MAX => {
+                screen::hint(format!("{failure}; watching again"));
+            }
+            Err(failure) => return Err(failure),
+        }
+        match &last {
+            Some(order) if order.is_confirmed() => return Ok(Code::Ok),
+            Some(order) if order.ended => return Ok(Code::No),
+            _ if heard.elapsed() >= AWAY_MAX => {
+                return Err(Failure::new(
+                    Code::Unavailable,
+                    "the service does not tell any more, and the saga has not ended",
+                ));
+            }
+            _ => tokio::time::sleep(Duration::from_secs(1)).await,
+        }
+    }
+}
+
+/// One stream. Its first message is skipped if it shows what was shown last.
+async fn watch(
+    orders: &mut Orders,
+    order: &str,
+    output: Output,
+    last: &mut Option<Order>,
+    heard: &mut Instant,
+) -> Result<(), Failure> {
+    let mut changes = orders.watch(order.to_owned()).await?;
     while let Some(change) = changes.next().await? {
-        screen::show_line(output, &change, view::change);
-        last = Some(change.order);
+        *heard = Instant::now();
+        if change.event.is_some() || last.as_ref() != Some(&change.order) {
+            screen::show_line(output, &change, view::change);
+        }
+        *last = Some(change.order);
     }
-    match last {
-        Some(order) if order.is_confirmed() => Ok(Code::Ok),
-        Some(order) if order.ended => Ok(Code::No),
-        _ => Err(Failure::new(
-            Code::Unavailable,
-            "the service stopped telling before the saga had ended; watch it again",
-        )),
-    }
+    Ok(())
 }
 
 fn request(place: Place) -> PlaceOrderRequest {
