@@ -11,6 +11,8 @@
 
 /// Commands with group commit and idempotency keys.
 pub mod command;
+/// What every store has to do, as a check.
+pub mod conformance;
 /// The consumer of a participant.
 pub mod consumer;
 /// Connections to PostgreSQL.

@@ -35,7 +35,7 @@ pub fn of_command<R>(error: CommandError<R>, refused: impl FnOnce(R) -> Status) 
         CommandError::Parked(_) => failure(Code::FailedPrecondition, "SAGA_PARKED", message),
         CommandError::Overloaded => overloaded(&message),
         CommandError::Unavailable => unavailable("UNAVAILABLE", &message),
-        CommandError::Stopping => unavailable("STOPPING", &message),
+        CommandError::Stopping => stopping(),
     }
 }
 
@@ -50,8 +50,14 @@ pub fn of_database(doing: &'static str, error: &sqlx::Error) -> Status {
     }
 }
 
-pub(super) fn overloaded(message: &str) -> Status {
+/// There is too much of something: come back in a moment.
+pub fn overloaded(message: &str) -> Status {
     again(Code::ResourceExhausted, "OVERLOADED", message, OVERLOADED_RETRY)
+}
+
+/// The process is going down: another one answers.
+pub fn stopping() -> Status {
+    unavailable("STOPPING", "the service is shutting down")
 }
 
 fn unavailable(reason: &str, message: &str) -> Status {

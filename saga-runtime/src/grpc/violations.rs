@@ -16,17 +16,17 @@ pub struct Violations {
 impl Violations {
     /// Notes that `field` (a path such as `items[3].quantity`) is wrong. `description` completes the sentence
     /// that the field's name begins.
-    pub fn add(&mut self, field: impl Into<String>, description: impl Display) {
+    pub fn add(&mut self, field: impl Display, description: impl Display) {
         self.count += 1;
         if self.shown.len() < SHOWN_MAX {
-            self.shown.push((field.into(), description.to_string()));
+            self.shown.push((field.to_string(), description.to_string()));
         }
     }
 
     /// The value, or `None` and a violation that says what was expected.
     pub fn check<T, E>(
         &mut self,
-        field: impl Into<String>,
+        field: impl Display,
         value: Result<T, E>,
         expected: impl Display,
     ) -> Option<T> {
