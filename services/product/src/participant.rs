@@ -1,5 +1,6 @@
 //! The catalogue's decisions. It takes part in no saga: others keep read models of what it publishes.
 
+use chrono::{DateTime, Utc};
 use quadrille_contracts::{ProductId, product};
 use saga_core::{
     At, Currency, Decision, Fault, Inputs, Money, Nothing, Outputs, Participant, Step, View, steps,
@@ -65,6 +66,15 @@ pub enum Out {
     PriceChanged(product::PriceChanged),
 }
 
+/// What the caller of a command is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The product as this command left it.
+    pub listing: Listing,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
 /// Why the catalogue was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -99,7 +109,7 @@ impl Participant for Catalogue {
     type Shared = ();
     type Input = In;
     type Output = Out;
-    type Reply = Listing;
+    type Reply = Reply;
     type Refusal = Refusal;
 
     fn key(&self, input: &In) -> Option<ProductId> {
@@ -115,6 +125,7 @@ impl Participant for Catalogue {
         _: &mut View<'_, Nothing, ()>,
         at: At<In>,
     ) -> Result<Decision<Self>, Fault> {
+        let now = at.now;
         Ok(match (product, at.input) {
             (product, In::Create(Listing { price, .. }) | In::ChangePrice(ChangePrice { price, .. }))
                 if price.minor <= 0 =>
@@ -133,7 +144,7 @@ impl Participant for Catalogue {
                         name,
                         price,
                     }))
-                    .reply(listing)
+                    .reply(Reply { listing, at: now })
             }
             (product @ Product::Listed(_), In::Create(Listing { product_id, .. })) => {
                 Decision::refuse(product, Refusal::AlreadyExists(product_id))
@@ -154,13 +165,13 @@ impl Participant for Catalogue {
             (Product::Listed(listing), In::ChangePrice(ChangePrice { price, .. }))
                 if price == listing.price =>
             {
-                Decision::to(Product::Listed(listing.clone())).reply(listing)
+                Decision::to(Product::Listed(listing.clone())).reply(Reply { listing, at: now })
             }
             (Product::Listed(listing), In::ChangePrice(ChangePrice { product_id, price })) => {
                 let listing = Listing { price, ..listing };
                 Decision::to(Product::Listed(listing.clone()))
                     .emit(Out::PriceChanged(product::PriceChanged { product_id, price }))
-                    .reply(listing)
+                    .reply(Reply { listing, at: now })
             }
         })
     }
