@@ -29,12 +29,12 @@ pub const DATABASES: &[Database] = &[
     Database {
         name: "product",
         has_engine: true,
-        tables: none_yet,
+        tables: || sqlx::migrate!("../migrations/product"),
     },
     Database {
         name: "order",
         has_engine: true,
-        tables: none_yet,
+        tables: || sqlx::migrate!("../migrations/order"),
     },
     Database {
         name: "inventory",
