@@ -14,7 +14,9 @@ const TOPIC: &str = "drain";
 pub(crate) async fn measure(ground: &Ground, rows: usize, report: &mut Report) -> Result<()> {
     let (url, pool) = ground.outbox("drain").await?;
     ground.topic(TOPIC).await?;
-    report.say(&format!("writing {rows} events of {PAYLOAD} bytes in transactions of 1000"));
+    report.say(&format!(
+        "writing {rows} events of {PAYLOAD} bytes in transactions of 1000"
+    ));
     fill(&pool, rows).await?;
 
     report.say("limit: COPY out of the same table");
@@ -34,8 +36,16 @@ pub(crate) async fn measure(ground: &Ground, rows: usize, report: &mut Report) -
     let rate = rows as f64 / last.duration_since(first).as_secs_f64();
     report.compare("relay.drain", rate, "events/s", limit, "min(COPY, raw producer)");
     report.compare("relay.drain.goal", rate, "events/s", 100_000.0, "first mark");
-    report.add("relay.drain.start", first.duration_since(begun).as_secs_f64() * 1000.0, "ms");
-    report.add("relay.drain.cpu_per_million", used.processor.as_secs_f64() * 1e6 / rows as f64, "s");
+    report.add(
+        "relay.drain.start",
+        first.duration_since(begun).as_secs_f64() * 1000.0,
+        "ms",
+    );
+    report.add(
+        "relay.drain.cpu_per_million",
+        used.processor.as_secs_f64() * 1e6 / rows as f64,
+        "s",
+    );
     report.add("relay.resident", used.resident_kb as f64 / 1024.0, "MB");
     Ok(())
 }

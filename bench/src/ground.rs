@@ -26,14 +26,23 @@ impl Ground {
         eprintln!("starting PostgreSQL and Apache Kafka");
         let stack = tokio::task::spawn_blocking(TestStack::private).await??;
         let addresses = stack.addresses();
-        let (server, _) = addresses.postgres_admin_url.rsplit_once('/').context("a URL with a database")?;
-        Ok(Self { brokers: addresses.kafka_brokers, server: server.to_owned(), _stack: stack })
+        let (server, _) = addresses
+            .postgres_admin_url
+            .rsplit_once('/')
+            .context("a URL with a database")?;
+        Ok(Self {
+            brokers: addresses.kafka_brokers,
+            server: server.to_owned(),
+            _stack: stack,
+        })
     }
 
     /// A new database with an outbox; its URL and a pool.
     pub(crate) async fn outbox(&self, name: &'static str) -> Result<(String, PgPool)> {
         let root = PgPool::connect(&format!("{}/postgres", self.server)).await?;
-        sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&root).await?;
+        sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}")))
+            .execute(&root)
+            .await?;
         root.close().await;
         let url = format!("{}/{name}", self.server);
         let pool = PgPoolOptions::new().max_connections(32).connect(&url).await?;
@@ -43,7 +52,9 @@ impl Ground {
 
     /// A new topic.
     pub(crate) async fn topic(&self, name: &str) -> Result<()> {
-        let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", &self.brokers).create()?;
+        let admin: AdminClient<_> = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .create()?;
         let topic = NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1));
         for result in admin.create_topics([&topic], &AdminOptions::new()).await? {
             if let Err((name, code)) = result {
@@ -54,8 +65,15 @@ impl Ground {
     }
 
     /// Waits until a topic holds `wanted` records, and says when the first and the last of them were seen.
-    pub(crate) async fn filled(&self, topic: &str, wanted: usize, patience: Duration) -> Result<(Instant, Instant)> {
-        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &self.brokers).create()?;
+    pub(crate) async fn filled(
+        &self,
+        topic: &str,
+        wanted: usize,
+        patience: Duration,
+    ) -> Result<(Instant, Instant)> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .create()?;
         let topic = topic.to_owned();
         tokio::task::spawn_blocking(move || {
             let begun = Instant::now();
@@ -64,7 +82,9 @@ impl Ground {
             loop {
                 let mut records = 0;
                 for partition in 0..PARTITIONS {
-                    records += consumer.fetch_watermarks(&topic, partition, Duration::from_secs(5))?.1;
+                    records += consumer
+                        .fetch_watermarks(&topic, partition, Duration::from_secs(5))?
+                        .1;
                 }
                 if records > 0 {
                     first.get_or_insert_with(Instant::now);
@@ -73,7 +93,10 @@ impl Ground {
                     return Ok((first.unwrap_or(begun), Instant::now()));
                 }
                 if begun.elapsed() > patience {
-                    bail!("{topic} holds {records} of {wanted} records after {} s", patience.as_secs());
+                    bail!(
+                        "{topic} holds {records} of {wanted} records after {} s",
+                        patience.as_secs()
+                    );
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }

@@ -42,7 +42,12 @@ pub(crate) fn spawn_relay(url: &str, brokers: &str) -> Result<Spawned> {
         .env("RELAY_LOG", "warn")
         .stdin(Stdio::null())
         .spawn()
-        .with_context(|| format!("cannot start {}; build it with cargo build --release -p outbox-relay", program.display()))?;
+        .with_context(|| {
+            format!(
+                "cannot start {}; build it with cargo build --release -p outbox-relay",
+                program.display()
+            )
+        })?;
     Ok(Spawned(child))
 }
 
@@ -63,13 +68,19 @@ pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) 
     let half = (together / 2.0).min(10_000.0);
     for (label, rate) in [("500", 500.0), ("2000", 2000.0), ("half", half)] {
         if rate > together {
-            report.say(&format!("{rate} events a second are more than this machine writes; left out"));
+            report.say(&format!(
+                "{rate} events a second are more than this machine writes; left out"
+            ));
             continue;
         }
         report.say(&format!("latency at {rate:.0} events a second"));
         let mut sample = paced(ground, &pool, rate, seconds).await?;
         report.say(&format!("{} events", sample.len()));
-        let marks = if label == "2000" { [("p50", 50, 10.0), ("p99", 99, 40.0)] } else { [("p50", 50, 5.0), ("p99", 99, 15.0)] };
+        let marks = if label == "2000" {
+            [("p50", 50, 10.0), ("p99", 99, 40.0)]
+        } else {
+            [("p50", 50, 5.0), ("p99", 99, 15.0)]
+        };
         for (name, percent, mark) in marks {
             let value = sample.percentile_ms(percent);
             report.compare(format!("relay.latency.{name}@{label}"), value, "ms", mark, "mark");
@@ -105,7 +116,8 @@ async fn paced(ground: &Ground, pool: &PgPool, rate: f64, seconds: u64) -> Resul
             payload.resize(PAYLOAD, b' ');
             tokio::spawn(async move {
                 let _slot = slots.acquire_owned().await;
-                if let Err(error) = limits::insert(&pool, TOPIC, &format!("k{}", key % 1000), &payload).await {
+                if let Err(error) = limits::insert(&pool, TOPIC, &format!("k{}", key % 1000), &payload).await
+                {
                     eprintln!("a writer failed: {error}");
                 }
             });
@@ -113,7 +125,7 @@ async fn paced(ground: &Ground, pool: &PgPool, rate: f64, seconds: u64) -> Resul
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     stop.store(true, Ordering::Relaxed);
-    Ok(reader.await??)
+    reader.await?
 }
 
 /// Reads what comes from now on. Returns when it is in place.
@@ -137,18 +149,22 @@ async fn read(ground: &Ground, stop: Arc<AtomicBool>) -> Result<tokio::task::Joi
     let (ready, is_ready) = tokio::sync::oneshot::channel();
     let task = tokio::task::spawn_blocking(move || {
         let mut sample = Sample::default();
-        let mut ready = Some(ready);
         // What was written before stands behind us; the first polls fetch the leaders.
         for _ in 0..20 {
             drop(consumer.poll(Duration::from_millis(50)));
         }
-        if let Some(ready) = ready.take() {
-            drop(ready.send(()));
-        }
+        ready
+            .send(())
+            .map_err(|()| anyhow::anyhow!("nobody waits for the reader"))?;
         while !stop.load(Ordering::Relaxed) {
-            let Some(message) = consumer.poll(Duration::from_millis(50)) else { continue };
+            let Some(message) = consumer.poll(Duration::from_millis(50)) else {
+                continue;
+            };
             let message = message?;
-            let text = message.payload().and_then(|payload| std::str::from_utf8(payload).ok()).unwrap_or_default();
+            let text = message
+                .payload()
+                .and_then(|payload| std::str::from_utf8(payload).ok())
+                .unwrap_or_default();
             if let Ok(sent) = text.trim().parse::<u64>() {
                 sample.add(Duration::from_micros(now_us().saturating_sub(sent)));
             }

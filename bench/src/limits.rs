@@ -31,7 +31,10 @@ pub(crate) async fn raw_producer(ground: &Ground, rows: usize) -> Result<f64> {
         let begun = Instant::now();
         for n in 0..rows {
             let key = format!("k{}", n % 10_000);
-            let mut record = BaseRecord::to("limit-producer").key(&key).payload(&payload).headers(headers.clone());
+            let mut record = BaseRecord::to("limit-producer")
+                .key(&key)
+                .payload(&payload)
+                .headers(headers.clone());
             while let Err((error, back)) = producer.send(record) {
                 if !matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) {
                     return Err(error.into());
@@ -110,8 +113,16 @@ fn headers() -> OwnedHeaders {
         ("ce_time", "2026-01-01T12:00:00.000000Z"),
         ("ce_dataschema", "bench.happened/1"),
         ("ce_sequence", "00000001-0000000000000001-0000000000000001"),
-        ("ce_previoussequence", "00000001-0000000000000001-0000000000000001"),
+        (
+            "ce_previoussequence",
+            "00000001-0000000000000001-0000000000000001",
+        ),
         ("content-type", "application/json"),
     ];
-    names.iter().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value) }))
+    names.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
+        all.insert(Header {
+            key,
+            value: Some(*value),
+        })
+    })
 }

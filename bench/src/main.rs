@@ -3,20 +3,18 @@
 //! Absolute times are noise on a shared machine; the ratio to the limit is the result. Everything is real: a
 //! PostgreSQL that waits for the disk, an Apache Kafka, the programs as they are released.
 
+/// How fast the relay drains a backlog.
+mod drain;
+/// A database, topics and records for the relay's figures.
+mod ground;
+/// From commit to consumer.
+mod latency;
+/// What the machine can do: raw producer, COPY, pgbench.
+mod limits;
 /// What a figure is, the table, and the JSON.
 mod report;
 /// Percentiles.
 mod sample;
-/// A database, topics and records for the relay's figures.
-mod ground;
-/// What the machine can do: raw producer, COPY, pgbench.
-mod limits;
-/// How fast the relay drains a backlog.
-mod drain;
-/// From commit to consumer.
-mod latency;
-/// Whole orders through gRPC.
-mod sagas;
 /// Memory and processor time of a process.
 mod usage;
 
@@ -29,9 +27,12 @@ use crate::report::Report;
 
 /// Measures Quadrille against the limits of this machine.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "bench", after_help = "Figures go to .local/bench/latest.json as well. Run it with --release.")]
+#[command(
+    name = "bench",
+    after_help = "Figures go to .local/bench/latest.json as well. Run it with --release."
+)]
 pub(crate) struct Options {
-    /// Only figures whose name begins so: relay, relay.drain, relay.latency, saga.
+    /// Only figures whose name begins so: relay, relay.drain, relay.latency.
     only: Option<String>,
     /// Rows of the drain.
     #[arg(long, default_value_t = 1_000_000)]
@@ -39,23 +40,21 @@ pub(crate) struct Options {
     /// Seconds of each latency.
     #[arg(long, default_value_t = 15)]
     seconds: u64,
-    /// Orders of the throughput.
-    #[arg(long, default_value_t = 20_000)]
-    orders: usize,
-    /// Callers at the same time.
-    #[arg(long, default_value_t = 256)]
-    callers: usize,
 }
 
 impl Options {
     fn wants(&self, name: &str) -> bool {
-        self.only.as_deref().is_none_or(|only| name.starts_with(only) || only.starts_with(name))
+        self.only
+            .as_deref()
+            .is_none_or(|only| name.starts_with(only) || only.starts_with(name))
     }
 }
 
 fn main() -> ExitCode {
     if cfg!(debug_assertions) {
-        eprintln!("a debug build says nothing about speed: run 'just bench', or cargo run --release -p bench");
+        eprintln!(
+            "a debug build says nothing about speed: run 'just bench', or cargo run --release -p bench"
+        );
         return ExitCode::from(64);
     }
     let options = Options::parse();
@@ -85,9 +84,6 @@ async fn run(options: &Options) -> Result<()> {
         if options.wants("relay.latency") {
             latency::measure(&ground, options.seconds, &mut report).await?;
         }
-    }
-    if options.wants("saga") {
-        sagas::measure(options, &mut report).await?;
     }
     report.end()
 }

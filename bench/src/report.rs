@@ -24,7 +24,10 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn begin() -> Self {
-        Self { figures: Vec::new(), begun: Instant::now() }
+        Self {
+            figures: Vec::new(),
+            begun: Instant::now(),
+        }
     }
 
     /// What is being done, with the time since the beginning: some of it takes minutes.
@@ -38,22 +41,40 @@ impl Report {
     }
 
     /// A figure beside what the machine can do, or what is aimed at.
-    pub(crate) fn compare(&mut self, name: impl Into<String>, value: f64, unit: &'static str, reference: f64, is: &str) {
+    pub(crate) fn compare(
+        &mut self,
+        name: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        reference: f64,
+        is: &str,
+    ) {
         self.push(name.into(), value, unit, Some((reference, is.to_owned())));
     }
 
     #[allow(clippy::float_arithmetic)]
     fn push(&mut self, name: String, value: f64, unit: &'static str, reference: Option<(f64, String)>) {
-        let ratio = reference.as_ref().filter(|(reference, _)| *reference > 0.0).map(|(reference, _)| value / reference);
+        let ratio = reference
+            .as_ref()
+            .filter(|(reference, _)| *reference > 0.0)
+            .map(|(reference, _)| value / reference);
         let (reference, reference_is) = reference.unzip();
-        let figure = Figure { name, value, unit, reference, reference_is, ratio };
+        let figure = Figure {
+            name,
+            value,
+            unit,
+            reference,
+            reference_is,
+            ratio,
+        };
         eprintln!("{}", figure.line());
         self.figures.push(figure);
     }
 
     /// Prints the table and writes the JSON.
     pub(crate) fn end(self) -> Result<()> {
-        println!("\n{:<34} {:>14} {:<9} {:>8}  {}", "figure", "value", "unit", "ratio", "to");
+        let [figure, value, unit, ratio, to] = ["figure", "value", "unit", "ratio", "to"];
+        println!("\n{figure:<34} {value:>14} {unit:<9} {ratio:>8}  {to}");
         for figure in &self.figures {
             println!("{}", figure.line());
         }
@@ -74,7 +95,14 @@ impl Figure {
             (Some(reference), Some(is)) => format!("{is} ({})", number(*reference)),
             _ => String::new(),
         };
-        format!("{:<34} {:>14} {:<9} {:>8}  {}", self.name, number(self.value), self.unit, ratio, reference)
+        format!(
+            "{:<34} {:>14} {:<9} {:>8}  {}",
+            self.name,
+            number(self.value),
+            self.unit,
+            ratio,
+            reference
+        )
     }
 }
 
@@ -95,6 +123,8 @@ fn number(value: f64) -> String {
 }
 
 fn root() -> PathBuf {
-    std::env::var_os("QUADRILLE_ROOT")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."), PathBuf::from)
+    std::env::var_os("QUADRILLE_ROOT").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."),
+        PathBuf::from,
+    )
 }

@@ -19,6 +19,8 @@ impl Sample {
         self.0.sort_unstable();
         let last = self.0.len().saturating_sub(1);
         let rank = (self.0.len() * percent).div_ceil(100).saturating_sub(1).min(last);
-        self.0.get(rank).map_or(f64::NAN, |duration| duration.as_secs_f64() * 1000.0)
+        self.0
+            .get(rank)
+            .map_or(f64::NAN, |duration| duration.as_secs_f64() * 1000.0)
     }
 }

@@ -31,10 +31,23 @@ fn one(pid: u32) -> Result<Usage> {
         .unwrap_or(0);
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("no such process")?;
     // The name stands in brackets and may hold anything.
-    let fields: Vec<&str> = stat.rsplit_once(')').context("a process has a name")?.1.split_whitespace().collect();
-    let ticks: u64 = fields.iter().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .context("a process has a name")?
+        .1
+        .split_whitespace()
+        .collect();
+    let ticks: u64 = fields
+        .iter()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
     // USER_HZ is 100 on every Linux that we run on.
-    Ok(Usage { resident_kb, processor: Duration::from_millis(ticks * 10) })
+    Ok(Usage {
+        resident_kb,
+        processor: Duration::from_millis(ticks * 10),
+    })
 }
 
 fn children(pid: u32) -> Vec<u32> {
