@@ -7,6 +7,19 @@ use quadrille_process::config::{Env, Secret};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+/// How statements are planned on every connection of a service.
+///
+/// All of them go by key, and batches are arrays of every length. So a plan is made once per connection, when
+/// the table may still be empty: PostgreSQL would then read the whole of it, and go on doing so while it grows
+/// until the next ANALYZE. An index on the key is right from the first row on.
+pub const PLANNING: &[(&str, &str)] = &[
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+];
+
 /// How to reach a service's database.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
@@ -112,10 +125,8 @@ impl DatabaseConfig {
             ("lock_timeout", self.lock_timeout.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", "60000".to_owned()),
             ("synchronous_commit", synchronous_commit.to_owned()),
-            // Batches are arrays of every length: a plan per length would be planned anew each time.
-            ("plan_cache_mode", "force_generic_plan".to_owned()),
-            ("jit", "off".to_owned()),
         ]);
+        let options = options.options(PLANNING.iter().copied());
         Ok(PgPoolOptions::new()
             .max_connections(max)
             .min_connections(1)

@@ -1,10 +1,15 @@
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use sqlx::{
-    AssertSqlSafe, Connection as _, Either, Executor as _, PgConnection, SqlSafeStr as _, Statement as _,
+    AssertSqlSafe, Connection as _, Either, Executor as _, PgConnection, Row as _, SqlSafeStr as _,
+    Statement as _,
 };
 
-/// Prepares each statement (its name and its text) as the role of this URL, and begins to execute it: so it
-/// fits the tables, and its role has the rights that it needs.
+/// Tables that stay small, and may be read as a whole.
+const SMALL: [&str; 4] = ["pause", "_outbox_migrations", "_migrations", "_sqlx_migrations"];
+
+/// Prepares each statement (its name and its text) as the role of this URL, and begins to execute it, as a
+/// service does: so it fits the tables, its role has the rights that it needs, and even on tables that are
+/// empty it goes by an index.
 ///
 /// # Errors
 /// The first one that does not.
@@ -13,6 +18,10 @@ pub async fn prepare<'s>(
     statements: impl IntoIterator<Item = (&'s str, &'static str)>,
 ) -> Result<()> {
     let mut connection = PgConnection::connect(url).await?;
+    for (setting, value) in saga_runtime::database::PLANNING {
+        let set = format!("set {setting} = {value}");
+        sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut connection).await?;
+    }
     let mut count = 0;
     for (name, statement) in statements {
         let prepared = (&mut connection)
@@ -31,10 +40,20 @@ pub async fn prepare<'s>(
         // Preparing looks at no rights; planning for an execution does.
         let explain =
             format!("prepare checked as {statement}; explain execute checked{arguments}; deallocate checked");
-        sqlx::raw_sql(AssertSqlSafe(explain))
-            .execute(&mut connection)
+        let plan: Vec<String> = sqlx::raw_sql(AssertSqlSafe(explain))
+            .fetch_all(&mut connection)
             .await
-            .with_context(|| name.to_owned())?;
+            .with_context(|| name.to_owned())?
+            .iter()
+            .map(|line| line.try_get(0))
+            .collect::<Result<_, _>>()?;
+        let whole = plan
+            .iter()
+            .filter_map(|line| line.split_once("Seq Scan on ")?.1.split(' ').next())
+            .find(|table| !SMALL.contains(table));
+        if let Some(table) = whole {
+            bail!("{name} reads the whole of {table}:\n{}", plan.join("\n"));
+        }
         count += 1;
     }
     ensure!(count > 0, "there are no statements");
