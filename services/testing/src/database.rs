@@ -4,16 +4,16 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 /// Of every role.
 const PASSWORD: &str = "test";
 
-/// A database of its own.
+/// A database of its own, with the roles of a real installation, and nothing in it.
 #[derive(Clone, Debug)]
-pub(crate) struct Database {
+pub struct Database {
     server: String,
     service: &'static str,
     name: String,
 }
 
 impl Database {
-    /// Makes it, empty, with the service's roles.
+    /// Makes it, with the service's roles.
     pub(crate) async fn create(admin_url: &str, service: &'static str, name: String) -> Result<Self> {
         let mut admin = PgConnection::connect(admin_url).await?;
         // Roles are the whole cluster's, and tests run at the same time. The lock ends with the connection.
@@ -40,7 +40,7 @@ impl Database {
     }
 
     /// As one of the service's roles, by its suffix: `""`, `_migrate`, `_relay`, `_ops`.
-    pub(crate) fn url(&self, suffix: &str) -> String {
+    pub fn url(&self, suffix: &str) -> String {
         let Self {
             server,
             service,

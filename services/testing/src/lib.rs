@@ -15,5 +15,6 @@ mod statements;
 /// All of it, for one test.
 mod world;
 
+pub use database::Database;
 pub use statements::prepare;
 pub use world::{World, until};

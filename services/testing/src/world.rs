@@ -27,6 +27,7 @@ select type, convert_from(payload, 'UTF8')::jsonb from saga.outbox where aggrega
 pub struct World {
     service: &'static str,
     prefix: String,
+    admin_url: String,
     brokers: String,
     database: Database,
     topics: Topics,
@@ -59,11 +60,20 @@ impl World {
         Ok(Self {
             service,
             prefix,
+            admin_url: servers.postgres_admin_url.clone(),
             brokers: servers.kafka_brokers.clone(),
             database,
             topics,
             pool,
         })
+    }
+
+    /// A second database, for somebody whom the service talks to.
+    ///
+    /// # Errors
+    /// If the server does not make it.
+    pub async fn neighbour(&self, service: &'static str) -> Result<Database> {
+        Database::create(&self.admin_url, service, format!("{}{service}", self.prefix)).await
     }
 
     /// The database as one of the service's roles, by its suffix: `""`, `_migrate`, `_relay`, `_ops`.
