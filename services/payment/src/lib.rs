@@ -4,3 +4,7 @@
 
 /// The decisions.
 pub mod participant;
+/// Calls to the payment provider.
+pub mod provider;
+/// The table of payments.
+pub mod store;

@@ -11,7 +11,7 @@
 //!    So nobody concludes from it that nothing will be charged; [`Close`] comes next, and the provider
 //!    remembers it: whatever arrives under a closed reference later is refused. A provider that has no such
 //!    call needs an adapter which answers [`Closed::Closed`] for an unknown reference only once no request of
-//!    ours can still be under way.
+//!    ours can still be done: because none can be under way any more, or because its key is taken.
 //! 5. **Amounts come from the provider's books**, not from what was asked for. One that differs from the
 //!    bill parks the payment.
 
@@ -196,14 +196,24 @@ impl RefundId {
 impl Charge {
     /// See rule 2.
     pub fn idempotency_key(&self) -> String {
-        format!("charge:{}", self.payment_id)
+        Self::key_of(self.payment_id)
+    }
+
+    /// The key that the charge of a payment has, or would have.
+    pub fn key_of(payment_id: PaymentId) -> String {
+        format!("charge:{payment_id}")
     }
 }
 
 impl OpenPage {
     /// See rule 2.
     pub fn idempotency_key(&self) -> String {
-        format!("page:{}", self.payment_id)
+        Self::key_of(self.payment_id)
+    }
+
+    /// The key that the page of a payment has, or would have.
+    pub fn key_of(payment_id: PaymentId) -> String {
+        format!("page:{payment_id}")
     }
 }
 
