@@ -44,7 +44,7 @@ pub const DATABASES: &[Database] = &[
     Database {
         name: "payment",
         has_engine: true,
-        tables: none_yet,
+        tables: || sqlx::migrate!("../migrations/payment"),
     },
     Database {
         name: "sandbox",
@@ -52,10 +52,6 @@ pub const DATABASES: &[Database] = &[
         tables: || sqlx::migrate!("../migrations/sandbox"),
     },
 ];
-
-fn none_yet() -> Migrator {
-    Migrator::with_migrations(Vec::new())
-}
 
 impl Database {
     /// The database of this name, without a prefix.
