@@ -69,6 +69,8 @@ enum Verb {
     Outbox(verbs::outbox::Arguments),
     /// Lists topics and shows what is in them.
     Topics(verbs::topics::Arguments),
+    /// Plays three orders on a running stack and tells what happens.
+    Demo(verbs::demo::Arguments),
     /// Makes databases, roles, tables and topics, or brings them up to date.
     Migrate(verbs::migrate::Arguments),
 }
@@ -122,6 +124,7 @@ async fn act(cli: Cli) -> Result<Code, Failure> {
         Verb::Paused => verbs::pause::list(settings, output).await,
         Verb::Outbox(arguments) => verbs::outbox::run(arguments, settings, output).await,
         Verb::Topics(arguments) => verbs::topics::run(arguments, settings, output).await,
+        Verb::Demo(arguments) => verbs::demo::run(arguments, settings).await,
         Verb::Migrate(arguments) => verbs::migrate::run(arguments, settings).await,
     }
 }

@@ -1,3 +1,4 @@
+use std::error::Error as _;
 use std::time::Duration;
 
 use tonic::metadata::MetadataValue;
@@ -89,6 +90,8 @@ pub(crate) fn refused(status: Status) -> Failure {
         Grpc::Unavailable | Grpc::DeadlineExceeded | Grpc::ResourceExhausted | Grpc::Cancelled => {
             Code::Unavailable
         }
+        // A status that was made here, because the connection broke: tonic calls that unknown or internal.
+        _ if status.source().is_some() => Code::Unavailable,
         _ => Code::Internal,
     };
     Failure::new(code, explain(&status))
@@ -117,6 +120,10 @@ fn explain(status: &Status) -> String {
     }
     let violations = details.bad_request().map(|bad| bad.field_violations.as_slice());
     for violation in violations.unwrap_or_default() {
+        // A single one is often the message itself.
+        if status.message().contains(&violation.description) {
+            continue;
+        }
         text.push_str(&format!("\n  {}: {}", violation.field, violation.description));
     }
     text
@@ -149,6 +156,13 @@ mod tests {
             failure.to_string(),
             "the order is not well formed (INVALID_ORDER)\n  items[0].quantity: 1 to 10000"
         );
+    }
+
+    #[test]
+    fn a_connection_that_breaks_is_no_answer() {
+        let broken = Status::from_error(Box::new(std::io::Error::other("reset by peer")));
+        assert_eq!(refused(broken).code, Code::Unavailable);
+        assert_eq!(refused(Status::unknown("a bug of the service")).code, Code::Internal);
     }
 
     #[test]

@@ -30,3 +30,6 @@ pub(crate) mod pause;
 
 /// What has yet to be published.
 pub(crate) mod outbox;
+
+/// A narrated run.
+pub(crate) mod demo;
