@@ -87,6 +87,32 @@ pub(crate) async fn partitions(kafka: &KafkaSettings, topic: &str) -> Result<i32
     .await
 }
 
+/// The first and the next offset of a partition. A topic that was made a moment ago may have no leader yet, or the
+/// broker that is asked may not know of it.
+fn watermarks<C: rdkafka::consumer::ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+) -> Result<(i64, i64), KafkaError> {
+    let begun = Instant::now();
+    loop {
+        match consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN) {
+            Err(error) if begun.elapsed() < ANSWER_WITHIN && has_no_leader(&error) => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn has_no_leader(error: &KafkaError) -> bool {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::UnknownTopicOrPartition)
+    )
+}
+
 /// Where each partition ends: the offset of the next record.
 ///
 /// # Errors
@@ -100,7 +126,7 @@ pub(crate) async fn ends(
     let (topic, partitions, brokers) = (topic.to_owned(), partitions.to_vec(), kafka.brokers.clone());
     blocking(move || {
         let end = |partition: i32| {
-            let (_, high) = consumer.fetch_watermarks(&topic, partition, ANSWER_WITHIN)?;
+            let (_, high) = watermarks(&consumer, &topic, partition)?;
             Ok((partition, high))
         };
         let ends: Result<_, KafkaError> = partitions.into_iter().map(end).collect();
@@ -126,9 +152,7 @@ pub(crate) async fn topics(kafka: &KafkaSettings) -> Result<Vec<TopicInfo>, Fail
         for topic in ours {
             let mut records = 0;
             for partition in topic.partitions() {
-                let (low, high) = consumer
-                    .fetch_watermarks(topic.name(), partition.id(), ANSWER_WITHIN)
-                    .map_err(failed)?;
+                let (low, high) = watermarks(&consumer, topic.name(), partition.id()).map_err(failed)?;
                 records += high - low;
             }
             let partitions = || topic.partitions().iter();
