@@ -41,6 +41,10 @@ demo *ARGS: up
 test *ARGS: _needs
     cargo run --package local-stack -- with-test-stack -- {{ just_executable() }} --justfile {{ quote(justfile()) }} _test {{ ARGS }}
 
+# Failure injection: the shop as real processes, broken on purpose, and an accountant at the end.
+failures *ARGS: _needs
+    cargo test --package failure-tests --test it -- --test-threads=2 {{ ARGS }}
+
 # Benchmarks against the machine's limits; figures also go to .local/bench/latest.json.
 bench *ARGS: _needs
     cargo run --release --package bench -- {{ ARGS }}

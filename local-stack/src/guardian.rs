@@ -9,6 +9,7 @@ use crate::StackError;
 /// Each file below `$1/pids` has a process id in its first line. A process is ended only if its command line names the
 /// directory: a number may have passed on to somebody else. PostgreSQL gets SIGQUIT first (its immediate mode), since
 /// a killed postmaster leaves a segment of System V shared memory behind; the JVM would answer SIGQUIT with a thread dump.
+/// A file `$1/keep` keeps everything, as an argument `keep` does: who sees a test fail makes it.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 cat >/dev/null
@@ -31,20 +32,23 @@ for file in "$dir"/pids/*; do
     while ours "$pid" && [ "$tries" -lt 100 ]; do sleep 0.05; tries=$((tries + 1)); done
     if ours "$pid"; then kill -KILL "$pid"; sleep 0.2; fi
 done 2>/dev/null
-[ "$2" = keep ] || rm -rf "$dir"
+[ "$2" = keep ] || [ -e "$dir/keep" ] || rm -rf "$dir"
 "#;
 
 /// A small process that outlives this one for as long as it takes to clean up after it. Nothing that ends this process
 /// (a panic, `exit`, SIGKILL) can keep the kernel from closing our end of the pipe.
 #[derive(Debug)]
-pub(crate) struct Guardian {
+pub struct Guardian {
     process: Child,
     pipe: Option<ChildStdin>,
 }
 
 impl Guardian {
-    /// Guards the servers whose pid files are below `dir/pids`.
-    pub(crate) fn watch(dir: &Path, keep_data: bool) -> Result<Self, StackError> {
+    /// Guards the servers whose pid files are below `dir/pids`, and removes `dir` after them unless it is to be kept.
+    ///
+    /// # Errors
+    /// If there is no shell.
+    pub fn watch(dir: &Path, keep_data: bool) -> Result<Self, StackError> {
         let mut process = Command::new("sh")
             .args(["-c", SCRIPT, "local-stack-guardian"])
             .arg(dir)

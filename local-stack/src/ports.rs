@@ -139,7 +139,7 @@ impl Ports {
 ///
 /// # Errors
 /// If 200 random picks were all taken.
-pub(crate) fn free<const N: usize>() -> Result<[u16; N], StackError> {
+pub fn free<const N: usize>() -> Result<[u16; N], StackError> {
     let mut found = Vec::with_capacity(N);
     // Bound until all are found, so that none is picked twice.
     let mut held = Vec::with_capacity(N);

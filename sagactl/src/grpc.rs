@@ -162,7 +162,10 @@ mod tests {
     fn a_connection_that_breaks_is_no_answer() {
         let broken = Status::from_error(Box::new(std::io::Error::other("reset by peer")));
         assert_eq!(refused(broken).code, Code::Unavailable);
-        assert_eq!(refused(Status::unknown("a bug of the service")).code, Code::Internal);
+        assert_eq!(
+            refused(Status::unknown("a bug of the service")).code,
+            Code::Internal
+        );
     }
 
     #[test]

@@ -32,7 +32,10 @@ impl Stage {
 
     pub(super) fn title(&self, text: &str) {
         let line = "─".repeat(WIDTH.saturating_sub(text.chars().count() + 4));
-        screen::say(format!("\n{}", self.paint(Ink::Bold, format!("── {text} {line}"))));
+        screen::say(format!(
+            "\n{}",
+            self.paint(Ink::Bold, format!("── {text} {line}"))
+        ));
     }
 
     pub(super) fn tell(&self, text: impl Display) {
