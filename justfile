@@ -132,8 +132,8 @@ _test *ARGS:
         cargo build --workspace --bins
     fi
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run "${scope[@]}"
+        cargo nextest run --no-fail-fast "${scope[@]}"
         [ "${scope[*]}" != --workspace ] || cargo test --workspace --doc
     else
-        cargo test "${scope[@]}"
+        cargo test --no-fail-fast "${scope[@]}"
     fi

@@ -11,7 +11,7 @@ use crate::parts::Part;
 use crate::secrets::Secrets;
 use crate::services::{SERVICES, Service};
 use crate::stack::LocalStack;
-use crate::{StackError, probe};
+use crate::{KAFKA_VARIABLE, POSTGRES_VARIABLE, StackError, probe};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
@@ -142,7 +142,8 @@ impl LocalStack {
 }
 
 /// Variables of our own environment that are not for this service: other services' settings, addresses with the
-/// superuser's password, and what `environment` tells operators, of this service or of others.
+/// superuser's password (those of a test's servers too), and what `environment` tells operators, of this service or of
+/// others.
 fn is_for_others(key: &str, service: &Service) -> bool {
     let is_of = |key: &str, prefix: &str| key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('_'));
     let for_operators = key
@@ -156,6 +157,7 @@ fn is_for_others(key: &str, service: &Service) -> bool {
         || [Part::Postgres, Part::Redis]
             .iter()
             .any(|part| part.variable() == Some(key))
+        || [POSTGRES_VARIABLE, KAFKA_VARIABLE].contains(&key)
 }
 
 #[cfg(test)]
@@ -171,6 +173,8 @@ mod tests {
             "QUADRILLE_PAYMENT_OPS_URL",
             "QUADRILLE_SANDBOX_KEY",
             "QUADRILLE_POSTGRES_URL",
+            POSTGRES_VARIABLE,
+            KAFKA_VARIABLE,
         ] {
             assert!(is_for_others(key, order), "{key}");
         }
