@@ -6,17 +6,6 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-/// The packages whose programs make up the shop; each has a program of the same name.
-pub(crate) const PACKAGES: &[&str] = &[
-    "product",
-    "order",
-    "inventory",
-    "payment",
-    "payment-sandbox",
-    "outbox-relay",
-    "sagactl",
-];
-
 /// Where each program is. The first call builds them, with cargo's progress on the terminal.
 ///
 /// They are built with fault points, which no other build has: so they are linked to elsewhere before anybody
@@ -44,18 +33,12 @@ pub(crate) fn place(name: &str, dir: &Path) -> Result<PathBuf> {
 
 fn build() -> Result<BTreeMap<String, PathBuf>> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
+    local_stack::forget_outer_cargo(&mut cargo)
         .args(["build", "--bins", "--message-format=json-render-diagnostics"])
-        .args(PACKAGES.iter().flat_map(|name| ["--package", name]))
-        .args([
-            "--package",
-            "quadrille-process",
-            "--features",
-            "quadrille-process/fault-points",
-        ])
+        // Of the whole workspace: another selection of packages has other features of the dependencies, which would
+        // all be built once more.
+        .args(["--workspace", "--features", "quadrille-process/fault-points"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        // Set for our own build by whoever built this test.
-        .env_remove("CARGO_MANIFEST_DIR")
         .stdout(Stdio::piped());
     eprintln!("building the services with their fault points");
     let mut child = cargo.spawn().context("start cargo")?;

@@ -8,6 +8,7 @@ use crate::StackError;
 use crate::artifacts::run;
 use crate::checkout::Checkout;
 use crate::compose::visibly;
+use crate::outer_cargo::forget_outer_cargo;
 
 /// The programs of this workspace and where cargo puts them.
 #[derive(Debug)]
@@ -86,7 +87,9 @@ impl Programs {
     /// If one does not compile.
     pub fn build(&self, checkout: &Checkout, names: &[&str]) -> Result<(), StackError> {
         let mut cargo = Command::new("cargo");
-        cargo.arg("build").current_dir(checkout.root());
+        forget_outer_cargo(&mut cargo)
+            .arg("build")
+            .current_dir(checkout.root());
         if self.release {
             cargo.arg("--release");
         }

@@ -39,6 +39,9 @@ mod compose;
 /// The services' programs.
 mod build;
 
+/// What the cargo around us tells us alone.
+mod outer_cargo;
+
 /// A process that outlives the program which starts it.
 mod daemon;
 
@@ -76,6 +79,7 @@ pub use error::StackError;
 pub use guardian::Guardian;
 pub use jaeger::Jaeger;
 pub use kafka::{Kafka, KafkaSettings};
+pub use outer_cargo::forget_outer_cargo;
 pub use parts::{Part, Placed, Placement, Way, Wishes};
 pub use ports::{Ports, free as free_ports};
 pub use postgres::{Postgres, PostgresSettings};

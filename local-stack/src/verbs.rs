@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 use local_stack::services::{SERVICES, Service};
 use local_stack::stack::{self, LocalStack};
-use local_stack::{Part, Programs, Report, StackError, Way, Wishes};
+use local_stack::{Part, Programs, Report, StackError, Way, Wishes, forget_outer_cargo};
 use rustix::process::Signal;
 
 type Outcome = anyhow::Result<ExitCode>;
@@ -101,7 +101,7 @@ pub(crate) fn run(command: &[OsString]) -> Outcome {
         .map(|folder| folder.join(program))
         .find(|file| file.is_file());
     let mut command = Command::new(found.unwrap_or_else(|| program.into()));
-    let error = command
+    let error = forget_outer_cargo(&mut command)
         .args(arguments)
         .envs(stack.environment())
         .env("PATH", path)

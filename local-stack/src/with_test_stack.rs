@@ -3,7 +3,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
 use anyhow::Context;
-use local_stack::{KAFKA_VARIABLE, POSTGRES_VARIABLE, TestStack};
+use local_stack::{KAFKA_VARIABLE, POSTGRES_VARIABLE, TestStack, forget_outer_cargo};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,7 +48,9 @@ async fn run_between_signals(program: &OsString, arguments: &[OsString]) -> anyh
         });
     eprintln!("test servers: {source}");
 
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    forget_outer_cargo(command.as_std_mut());
+    let mut child = command
         .args(arguments)
         .env(POSTGRES_VARIABLE, &servers.postgres_admin_url)
         .env(KAFKA_VARIABLE, &servers.kafka_brokers)
