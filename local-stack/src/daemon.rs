@@ -250,9 +250,9 @@ pub(crate) fn start_time(pid: Pid) -> Option<String> {
         // The second column is the program's name in parentheses and may hold anything.
         let mut columns = stat.rsplit_once(')')?.1.split_whitespace();
         let state = columns.next()?;
-        return (!matches!(state, "Z" | "X"))
-            .then(|| columns.nth(18).map(str::to_owned))
-            .flatten();
+        // A process that aborts is a zombie while threads of its still hold its ports.
+        let has_ended = matches!(state, "Z" | "X") && threads_of(pid) <= 1;
+        return (!has_ended).then(|| columns.nth(18).map(str::to_owned)).flatten();
     }
     let output = Command::new("ps")
         .args(["-o", "stat=,lstart=", "-p", &number.to_string()])
@@ -261,6 +261,10 @@ pub(crate) fn start_time(pid: Pid) -> Option<String> {
     let line = String::from_utf8(output.stdout).ok()?;
     let (state, started) = line.trim().split_once(' ')?;
     (!state.starts_with('Z')).then(|| started.trim().to_owned())
+}
+
+fn threads_of(pid: Pid) -> usize {
+    fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).map_or(0, Iterator::count)
 }
 
 /// Writes a file so that a reader sees all of it or nothing.
