@@ -1,7 +1,7 @@
 //! The thread that polls Kafka: rebalances, hands records to workers, and never blocks on one of them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use quadrille_process::kafka::KafkaSettings;
@@ -68,6 +68,8 @@ struct Context {
     stop: CancellationToken,
     /// Next offset to apply, to compute the lag from.
     applied: Arc<Mutex<BTreeMap<Partition, i64>>>,
+    /// What librdkafka has been told to pause.
+    paused: Mutex<BTreeSet<Partition>>,
 }
 
 impl Poll {
@@ -83,6 +85,7 @@ impl Poll {
             runtime: self.runtime.clone(),
             stop: self.stop.clone(),
             applied: Arc::clone(&applied),
+            paused: Mutex::default(),
         };
         let failed = |source| Error::Create {
             consumer: self.consumer.clone(),
@@ -321,17 +324,7 @@ impl Poll {
             .cloned()
             .collect();
         pause(consumer, wanted.difference(&state.held));
-        let free: TopicPartitionList = list(
-            state
-                .held
-                .difference(&wanted)
-                .filter(|p| state.assigned.contains(*p)),
-        );
-        if free.count() > 0
-            && let Err(error) = consumer.resume(&free)
-        {
-            tracing::warn!(participant = self.participant, %error, "cannot resume partitions");
-        }
+        resume(consumer, state.held.difference(&wanted));
         state.held = wanted;
     }
 
@@ -409,6 +402,8 @@ impl ConsumerContext for Context {
                 partitions = names.len(),
                 "partitions were revoked"
             );
+            // It remembers that a partition is paused beyond its leaving, and would not read it when it comes back.
+            resume(consumer, &names);
             self.note(Rebalance::Revoked(names));
             if let Err(error) = consumer.incremental_unassign(partitions) {
                 tracing::warn!(participant = self.participant, %error, "cannot give partitions up");
@@ -514,12 +509,38 @@ fn list<'p>(partitions: impl IntoIterator<Item = &'p Partition>) -> TopicPartiti
 }
 
 fn pause<'p>(consumer: &BaseConsumer<Context>, partitions: impl IntoIterator<Item = &'p Partition>) {
-    let list = list(partitions);
+    let mut paused = paused(consumer);
+    let new: Vec<&Partition> = partitions
+        .into_iter()
+        .filter(|one| !paused.contains(*one))
+        .collect();
+    let list = list(new.iter().copied());
     if list.count() > 0
         && let Err(error) = consumer.pause(&list)
     {
         tracing::warn!(%error, "cannot pause partitions");
     }
+    paused.extend(new.into_iter().cloned());
+}
+
+/// Only what is paused: librdkafka drops records that it has fetched when it resumes a partition that is not.
+fn resume<'p>(consumer: &BaseConsumer<Context>, partitions: impl IntoIterator<Item = &'p Partition>) {
+    let mut paused = paused(consumer);
+    let free: Vec<&Partition> = partitions.into_iter().filter(|one| paused.remove(*one)).collect();
+    let list = list(free);
+    if list.count() > 0
+        && let Err(error) = consumer.resume(&list)
+    {
+        tracing::warn!(%error, "cannot resume partitions");
+    }
+}
+
+fn paused(consumer: &BaseConsumer<Context>) -> MutexGuard<'_, BTreeSet<Partition>> {
+    consumer
+        .context()
+        .paused
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 fn commit(consumer: &BaseConsumer<Context>, offsets: &mut BTreeMap<Partition, i64>, mode: CommitMode) {

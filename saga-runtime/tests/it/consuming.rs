@@ -277,6 +277,34 @@ async fn a_rebalance_under_load_loses_and_doubles_nothing() -> Result<()> {
     Ok(())
 }
 
+/// librdkafka remembers that a partition is paused when it goes and when it comes back. With back-pressure, a partition
+/// that left at the wrong moment would never be read again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_was_paused_when_it_left_is_read_when_it_comes_back() -> Result<()> {
+    let world = World::new().await?;
+    world
+        .run("insert into saga.pause (participant, what, reason) values ('kiosk', '*', 'test')")
+        .await?;
+    let first = world.start("a").await?;
+    world.members(1).await?;
+    let second = world.start("b").await?;
+    world.members(2).await?;
+    world.run("delete from saga.pause").await?;
+    let send = |numbers: std::ops::Range<i32>| {
+        for n in numbers {
+            world.send_at(&made(&format!("v{}", n % 40), n), u64::try_from(n)? + 1, None)?;
+        }
+        world.flush()
+    };
+    send(0..80)?;
+    world.until(VISITED, 80).await?;
+    second.stop().await?;
+    world.members(1).await?;
+    send(80..160)?;
+    world.until(VISITED, 160).await?;
+    first.stop().await
+}
+
 /// Somebody else moves the offset behind our back: the compare-and-set finds out, and we go on from there.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_lost_the_partition_writes_nothing() -> Result<()> {

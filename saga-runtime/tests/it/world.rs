@@ -9,6 +9,8 @@ use quadrille_process::telemetry::TelemetryConfig;
 use quadrille_process::{About, Health, Process};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::groups::{GroupInfo, GroupMemberInfo};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use saga_core::envelope;
@@ -207,6 +209,41 @@ impl World {
     pub(crate) async fn run(&self, sql: &'static str) -> Result<()> {
         sqlx::query(sql).execute(&self.admin).await?;
         Ok(())
+    }
+
+    /// Waits until the consumer group is at rest and has so many members, each with partitions.
+    pub(crate) async fn members(&self, wanted: usize) -> Result<()> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .create()?;
+        let begun = Instant::now();
+        loop {
+            let is: Vec<(String, usize)> = tokio::task::block_in_place(|| {
+                let groups = consumer.fetch_group_list(None, PATIENCE)?;
+                let ours = groups
+                    .groups()
+                    .iter()
+                    .filter(|group| group.name().starts_with(&self.prefix));
+                // An assignment without partitions is ten bytes long.
+                let busy = |group: &GroupInfo| {
+                    let members = group.members().iter();
+                    let has_some =
+                        |member: &&GroupMemberInfo| member.assignment().is_some_and(|a| a.len() > 10);
+                    members.filter(has_some).count()
+                };
+                anyhow::Ok(
+                    ours.map(|group| (group.state().to_owned(), busy(group)))
+                        .collect(),
+                )
+            })?;
+            if is == [("Stable".to_owned(), wanted)] {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!("the consumer group is {is:?}, not stable with {wanted}");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Waits until `number(sql)` is `wanted`.
