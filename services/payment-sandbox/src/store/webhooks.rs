@@ -22,7 +22,7 @@ const DELIVERED: &str =
 const FAILED: &str = "update webhook set due_at = now() + make_interval(secs => $2), last_answer = $3
     where id = $1 and delivered_at is null";
 
-const RESEND: &str = "update webhook set due_at = now(), attempts = 0 where id = $1";
+const RESEND: &str = "update webhook set due_at = now(), attempts = 0, delivered_at = null where id = $1";
 
 const LIST: &str = "
 select id, type as kind, reference, attempts, due_at, delivered_at, last_answer, created_at
