@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use quadrille_contracts::{OrderId, ProductId};
-use quadrille_proto::inventory::v1::ReceiveStockRequest;
 use quadrille_proto::inventory::v1::inventory_service_client::InventoryServiceClient;
+use quadrille_proto::inventory::v1::{GetStockRequest, ReceiveStockRequest};
 use quadrille_proto::order::v1::order_service_client::OrderServiceClient;
 use quadrille_proto::order::v1::{
     CancelOrderRequest, Card, GetOrderRequest, HostedPage, ListOrdersRequest, Order, PaymentMethod,
@@ -144,6 +144,29 @@ impl Customer {
             .map_err(said("deliver stock"))?;
         *lock(&self.delivered).entry(product).or_default() += units;
         Ok(())
+    }
+
+    /// Waits until so many units of a product can be had.
+    ///
+    /// # Errors
+    /// If it does not come to that.
+    pub async fn shelf(&self, product: ProductId, available: i64) -> Result<()> {
+        let request = GetStockRequest {
+            product_id: product.to_string(),
+        };
+        until("units to be back on the shelf", async || {
+            let client = &self.stock;
+            let answer = insist(async || client.clone().get_stock(request.clone()).await)
+                .await
+                .map_err(said("look at the stock"))?;
+            let there = answer.stock.map(|stock| stock.on_hand);
+            ensure!(
+                there == Some(available),
+                "{there:?} of {product}, not {available}"
+            );
+            Ok(())
+        })
+        .await
     }
 
     /// The request for a basket.

@@ -6,7 +6,7 @@ use local_stack::Addresses;
 pub(crate) const PASSWORD: &str = "failure-tests";
 pub(crate) const PROVIDER_KEY: &str = "the-merchants-key";
 /// `whsec_` and 24 bytes.
-pub(crate) const WEBHOOK_SECRET: &str = "whsec_cXVhZHJpbGxlLWZhaWx1cmUtdGVzdHM=";
+pub(crate) const WEBHOOK_SECRET: &str = "whsec_cXVhZHJpbGxlLWZhaWx1cmUtdGVzdHMh";
 
 /// Databases with an outbox.
 pub(crate) const OUTBOXES: &[&str] = &["product", "order", "inventory", "payment"];

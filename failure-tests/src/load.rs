@@ -1,14 +1,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use quadrille_contracts::ProductId;
+use quadrille_contracts::{OrderId, ProductId};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tonic::Code;
 
 use crate::customer::{Customer, Pays};
+use crate::wait::until;
 
 /// Many orders of every kind.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +30,16 @@ pub type Progress = Arc<AtomicUsize>;
 struct Wish {
     items: Vec<(usize, i64)>,
     card: &'static str,
-    regrets: bool,
+    regrets: Option<Regret>,
+}
+
+/// When a customer thinks again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Regret {
+    /// With the order hardly placed.
+    AtOnce,
+    /// With the bank being asked.
+    DuringTheCharge,
 }
 
 const CARDS: &[(&str, u32)] = &[
@@ -42,7 +52,7 @@ const CARDS: &[(&str, u32)] = &[
 ];
 
 impl Load {
-    /// Places all orders, some of which are cancelled at once, and returns when the last was taken.
+    /// Places all orders, some of which are cancelled at once or during the charge, and returns when the last was taken.
     ///
     /// # Errors
     /// If an order that is in order is refused.
@@ -60,7 +70,10 @@ impl Load {
                     .collect();
                 let order = customer.place(&items, Pays::Card(wish.card)).await?;
                 progress.fetch_add(1, Ordering::Relaxed);
-                if wish.regrets {
+                if let Some(regret) = wish.regrets {
+                    if regret == Regret::DuringTheCharge {
+                        charging(customer, order).await?;
+                    }
                     match customer.cancel(order).await {
                         Ok(_) => {}
                         // It was faster.
@@ -86,6 +99,17 @@ pub async fn shelves(customer: &Customer) -> Result<Vec<ProductId>> {
     made.try_collect().await
 }
 
+/// Waits until the payment has begun, or the order is over already.
+async fn charging(customer: &Customer, order: OrderId) -> Result<()> {
+    until("the charge to begin", async || {
+        let open = customer.order(order).await?;
+        let begun = open.ended || customer.payment(order).await?.is_some();
+        ensure!(begun, "{:?}", open.status());
+        Ok(())
+    })
+    .await
+}
+
 impl Wish {
     fn draw(random: &mut StdRng, shelves: usize) -> Self {
         let first = random.random_range(0..shelves);
@@ -100,10 +124,18 @@ impl Wish {
             drawn = drawn.saturating_sub(*share);
             hit
         });
+        let regrets = match random.random_range(0..100) {
+            0..12 => Some(Regret::AtOnce),
+            12..16 => Some(Regret::DuringTheCharge),
+            _ => None,
+        };
         Self {
             items,
-            card: card.map_or("tok_ok", |(card, _)| card),
-            regrets: random.random_bool(0.12),
+            card: match regrets {
+                Some(Regret::DuringTheCharge) => "tok_slow",
+                _ => card.map_or("tok_ok", |(card, _)| card),
+            },
+            regrets,
         }
     }
 }
@@ -128,6 +160,9 @@ mod tests {
                 draw(7).iter().any(|wish| wish.contains(&format!("\"{card}\""))),
                 "{card}"
             );
+        }
+        for regret in ["AtOnce", "DuringTheCharge"] {
+            assert!(draw(7).iter().any(|wish| wish.contains(regret)), "{regret}");
         }
     }
 }

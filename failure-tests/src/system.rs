@@ -53,6 +53,7 @@ impl System {
     /// # Errors
     /// If something is missing or does not start.
     pub async fn start(servers: &Addresses, options: &SystemOptions) -> Result<Self> {
+        quadrille_process::tls::install_crypto();
         let system = Self::prepare(servers, options).await?;
         for program in &system.programs {
             program.start()?;
