@@ -121,7 +121,7 @@ script-check:
 _needs:
     @deploy/native/prerequisites.sh build
 
-# The tests themselves, inside `with-test-stack`. The services are built first, since failure tests run them.
+# The tests themselves, inside `with-test-stack`. The failure tests share a shop per process, so they need libtest.
 [private]
 _test *ARGS:
     #!/usr/bin/env bash
@@ -129,11 +129,11 @@ _test *ARGS:
     scope=({{ ARGS }})
     if [ ${#scope[@]} -eq 0 ]; then
         scope=(--workspace)
-        cargo build --workspace --bins
     fi
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --no-fail-fast "${scope[@]}"
+        cargo nextest run --no-fail-fast -E 'not (package(failure-tests) & binary(it))' "${scope[@]}"
         [ "${scope[*]}" != --workspace ] || cargo test --workspace --doc
+        [ "${scope[*]}" != --workspace ] || cargo test --package failure-tests --test it
     else
         cargo test --no-fail-fast "${scope[@]}"
     fi
