@@ -16,6 +16,16 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// Rows that the store inserted or found were gone when it locked them.
+    #[error("{participant}: {missing} of {wanted} rows were pruned while they were being locked")]
+    PrunedMeanwhile {
+        /// Whose rows.
+        participant: &'static str,
+        /// How many the store did not answer.
+        missing: usize,
+        /// Of how many that it was asked for.
+        wanted: usize,
+    },
     /// Somebody else has moved the offset: this process does not own the partition any more.
     #[error("{consumer}: another process has read on in one of {partitions} partitions")]
     NotOwner {
@@ -63,6 +73,8 @@ impl Error {
     pub fn verdict(&self) -> Verdict {
         match self {
             Error::Database { source, .. } if is_transient(source) => Verdict::Retry,
+            // They are inserted anew.
+            Error::PrunedMeanwhile { .. } => Verdict::Retry,
             Error::Database { .. } | Error::EffectOutstanding { .. } | Error::StoredReply { .. } => {
                 Verdict::Isolate
             }

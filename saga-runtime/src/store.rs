@@ -30,6 +30,9 @@ pub trait Store<P: Participant>: Send + Sync + 'static {
     /// A saga of which nothing was heard has no row, and `select … for update` locks nothing where no row is:
     /// two workers would both find nothing, and one input would be lost. So insert default rows first
     /// (`on conflict do nothing`), sorted, then select for update in a *second* statement.
+    ///
+    /// A row that is pruned between the two has no answer, which is right: the engine misses it, and tries the
+    /// whole transaction again. So it is with shared rows.
     fn load(
         &self,
         tx: &mut PgConnection,

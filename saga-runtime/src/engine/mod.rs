@@ -199,6 +199,7 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
             .load(tx, &keys)
             .await
             .map_err(|source| self.failed("load sagas", source))?;
+        all_answered::<P>(keys.len(), rows.len())?;
         Ok(rows.into_iter().collect())
     }
 
@@ -230,6 +231,7 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
             .load_shared(tx, &touched)
             .await
             .map_err(|source| self.failed("load shared rows", source))?;
+        all_answered::<P>(touched.len(), rows.len())?;
         Ok(Rows::new(rows))
     }
 
@@ -296,6 +298,19 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
             doing,
             source,
         }
+    }
+}
+
+/// A row that is pruned after the store has found it, and before it has locked it, is not answered. What is decided
+/// without it could not be saved, and its events would go out all the same.
+fn all_answered<P: Participant>(wanted: usize, answered: usize) -> Result<(), Error> {
+    match wanted.checked_sub(answered) {
+        None | Some(0) => Ok(()),
+        Some(missing) => Err(Error::PrunedMeanwhile {
+            participant: P::NAME,
+            missing,
+            wanted,
+        }),
     }
 }
 

@@ -5,7 +5,7 @@ use anyhow::Result;
 use saga_runtime::{CommandError, Idempotency};
 
 use crate::kiosk::{Greeter, In, Made, Pay};
-use crate::world::{Running, World};
+use crate::world::{Running, WAITING, World};
 
 fn id(key: &str, body: &str) -> Idempotency {
     Idempotency {
@@ -50,6 +50,34 @@ async fn the_first_answer_is_the_answer() -> Result<()> {
     assert_eq!(world.number("select count(*) from saga.command").await?, 3);
     assert_eq!(world.number("select coins from till").await?, 13);
     service.stop().await
+}
+
+/// A shared row goes after `load_shared` has found it and before it has locked it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_row_that_is_pruned_while_it_is_being_locked_is_kept() -> Result<()> {
+    let world = World::new().await?;
+    let service = world.start("a").await?;
+    world.run("insert into till values ('till')").await?;
+    let mut pruner = world.admin.begin().await?;
+    sqlx::query("select from till for update")
+        .execute(&mut *pruner)
+        .await?;
+    let prune = async {
+        world.until(WAITING, 1).await?;
+        sqlx::query("delete from till").execute(&mut *pruner).await?;
+        anyhow::Ok(pruner.commit().await?)
+    };
+    let (paid, pruned) = tokio::join!(pay(&service, "k", 3), prune);
+    pruned?;
+    assert_eq!(paid.expect("done"), (3, false));
+    service.stop().await?;
+    assert_eq!(
+        world
+            .number("select coalesce(sum(coins), 0)::int8 from till")
+            .await?,
+        3
+    );
+    Ok(())
 }
 
 /// Many at once, each key twice, from two processes: each is done once, and every caller gets an answer.

@@ -2,7 +2,7 @@ use anyhow::Result;
 use saga_core::envelope;
 
 use crate::kiosk::Made;
-use crate::world::World;
+use crate::world::{WAITING, World};
 
 fn made(id: &str, n: i32) -> Made {
     Made {
@@ -327,5 +327,27 @@ async fn who_has_lost_the_partition_writes_nothing() -> Result<()> {
     world.until(VISITED, 3).await?;
     service.stop().await?;
     assert_eq!(world.seen("v").await?, [1, 4, 5]);
+    Ok(())
+}
+
+/// A row goes after `load` has found it and before it has locked it. What is decided then must not be lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_that_is_pruned_while_it_is_being_locked_is_kept() -> Result<()> {
+    let world = World::new().await?;
+    let service = world.start("a").await?;
+    world.run("insert into visit values ('v', '{1}')").await?;
+    let mut pruner = world.admin.begin().await?;
+    sqlx::query("select from visit for update")
+        .execute(&mut *pruner)
+        .await?;
+    world.send(&made("v", 2))?;
+    world.flush()?;
+    world.until(WAITING, 1).await?;
+    sqlx::query("delete from visit").execute(&mut *pruner).await?;
+    pruner.commit().await?;
+    world.until(READ_ON, 1).await?;
+    service.stop().await?;
+    assert_eq!(world.seen("v").await?, [2]);
+    assert_eq!(world.number(NOTED).await?, 1);
     Ok(())
 }

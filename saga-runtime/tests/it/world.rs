@@ -27,6 +27,9 @@ use crate::kiosk::{Greeter, Kiosk, Made, Pg};
 
 pub(crate) const PARTITIONS: i32 = 4;
 static MIGRATOR: Migrator = sqlx::migrate!("./tests/it/migrations");
+/// How many transactions wait for a lock.
+pub(crate) const WAITING: &str =
+    "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {

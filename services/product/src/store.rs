@@ -74,12 +74,6 @@ impl Store<Catalogue> for Tables {
         let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
         sqlx::query(INSERT_ABSENT).bind(&ids).execute(&mut *tx).await?;
         let rows: Vec<LockedRow> = sqlx::query_as(LOCK).bind(&ids).fetch_all(tx).await?;
-        if rows.len() != ids.len() {
-            // Pruned between the two statements: not again, since they are new now.
-            return Err(sqlx::Error::Protocol(
-                "a row was pruned while it was being locked".to_owned(),
-            ));
-        }
         rows.into_iter()
             .map(|(id, name, price_minor, currency)| {
                 let product = match (name, price_minor, currency) {

@@ -99,6 +99,53 @@ async fn what_comes_twice_or_too_early_counts_once() -> Result<()> {
     shop.close().await
 }
 
+/// Retention takes the order's barrier away in the moment between finding it and locking it. What is decided
+/// then must not be lost: units would be held for an order that knows nothing of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_whose_row_is_pruned_meanwhile_is_kept() -> Result<()> {
+    let shop = Shop::open().await?;
+    let (book, order) = (new_product(), new_order());
+    shop.receive(book, 10).await?;
+    shop.send(&cancelled(order)).await?;
+    until("the barrier is there", || async {
+        let barrier: Option<String> = sqlx::query_scalar("select state from hold where order_id = $1")
+            .bind(order.0)
+            .fetch_optional(&shop.pool)
+            .await?;
+        Ok(barrier.as_deref() == Some("cancelled"))
+    })
+    .await?;
+
+    let mut pruner = shop.pool.begin().await?;
+    sqlx::query("select from hold where order_id = $1 for update")
+        .bind(order.0)
+        .execute(&mut *pruner)
+        .await?;
+    shop.send(&created(order, &[(book, 4)])).await?;
+    until("the service waits for the row", || async {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+        )
+        .fetch_one(&shop.pool)
+        .await?;
+        Ok(waiting == 1)
+    })
+    .await?;
+    sqlx::query("delete from hold where order_id = $1")
+        .bind(order.0)
+        .execute(&mut *pruner)
+        .await?;
+    pruner.commit().await?;
+
+    shop.until_published(order, &["stock.reserved"]).await?;
+    assert_eq!(shop.stock(book).await?, [6, 4, 0]);
+    shop.send(&cancelled(order)).await?;
+    shop.until_published(order, &["stock.reserved", "stock.released"])
+        .await?;
+    assert_eq!(shop.stock(book).await?, [10, 0, 0]);
+    shop.close().await
+}
+
 /// All partitions at once, all for the same shelves, in both orders.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_product_that_everybody_wants_is_given_out_exactly() -> Result<()> {

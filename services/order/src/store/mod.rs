@@ -77,8 +77,3 @@ impl Store<Orders> for Tables {
         Ok(orders + prices)
     }
 }
-
-/// A row that was inserted or found a moment ago is gone: it was pruned in between. The engine tries again.
-fn pruned_meanwhile() -> sqlx::Error {
-    sqlx::Error::Protocol("a row was pruned while it was being locked".to_owned())
-}

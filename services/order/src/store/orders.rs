@@ -10,7 +10,6 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::pruned_meanwhile;
 use crate::participant::{Held, Method, Order, Orders, Placed};
 
 const INSERT_ABSENT: &str = "\
@@ -54,9 +53,6 @@ pub(super) async fn lock(
     let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
     sqlx::query(INSERT_ABSENT).bind(&ids).execute(&mut *tx).await?;
     let rows: Vec<OrderRow> = sqlx::query_as(LOCK).bind(&ids).fetch_all(tx).await?;
-    if rows.len() != ids.len() {
-        return Err(pruned_meanwhile());
-    }
     rows.into_iter()
         .map(|row| Ok((OrderId(row.id), row.order()?)))
         .collect()

@@ -5,8 +5,6 @@ use saga_runtime::store::Rows;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::pruned_meanwhile;
-
 const INSERT_ABSENT: &str = "\
 insert into price (product_id) select product_id from unnest($1::uuid[]) as k (product_id) order by product_id
     on conflict do nothing";
@@ -39,9 +37,6 @@ pub(super) async fn lock(
     sqlx::query(INSERT_ABSENT).bind(&ids).execute(&mut *tx).await?;
     let rows: Vec<(Uuid, Option<i64>, Option<String>)> =
         sqlx::query_as(LOCK).bind(&ids).fetch_all(tx).await?;
-    if rows.len() != ids.len() {
-        return Err(pruned_meanwhile());
-    }
     rows.into_iter()
         .map(|(id, minor, currency)| {
             let price = minor.zip(currency).map(|(minor, currency)| {
