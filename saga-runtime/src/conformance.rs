@@ -68,10 +68,12 @@ pub async fn check<P: Participant, S: Store<P>>(
         .shared_rows_are_locked("a shared row that does not exist is locked")
         .await?;
     suite.unheard_sagas_are_answered().await?;
+    suite.blank_rows_say_nothing().await?;
     suite.what_is_saved_is_loaded().await?;
     suite.sagas_are_locked("a saga with a row is locked").await?;
     suite.shared_rows_are_locked("a shared row is locked").await?;
     suite.what_is_rolled_back_is_gone().await?;
+    suite.blank_rows_say_nothing().await?;
     suite.what_ended_just_now_is_not_pruned().await
 }
 
@@ -210,6 +212,22 @@ impl<P: Participant, S: Store<P>> Suite<'_, P, S> {
         ok(RULE, self.store.save(&mut tx, &first, &rows, Utc::now()).await)?;
         ok(RULE, tx.rollback().await)?;
         let mut tx = self.begin(RULE).await?;
+        equal(RULE, &each_once(RULE, self.load(RULE, &mut tx).await?)?, &sagas)?;
+        equal(
+            RULE,
+            &each_once(RULE, self.load_shared(RULE, &mut tx).await?)?,
+            &shared,
+        )
+    }
+
+    /// Blank rows may go at any time: whoever asks again is told the same.
+    async fn blank_rows_say_nothing(&self) -> Checked {
+        const RULE: &str = "what is pruned as blank says nothing";
+        let mut tx = self.begin(RULE).await?;
+        let sagas = each_once(RULE, self.load(RULE, &mut tx).await?)?;
+        let shared = each_once(RULE, self.load_shared(RULE, &mut tx).await?)?;
+        let later = Utc::now() + Duration::days(1);
+        ok(RULE, self.store.prune_blank(&mut tx, later, 1000).await)?;
         equal(RULE, &each_once(RULE, self.load(RULE, &mut tx).await?)?, &sagas)?;
         equal(
             RULE,

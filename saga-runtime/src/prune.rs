@@ -34,6 +34,8 @@ pub struct Retention {
     /// Ended sagas with their barriers, in services that prune: longer than the topics are kept, and than an
     /// operator may take for a replay.
     pub ended_sagas: Duration,
+    /// Rows that are there only because somebody locked them: they say nothing, so not for long.
+    pub blank_rows: Duration,
     /// Inbox rows, in days: the same bound.
     pub inbox_days: i32,
 }
@@ -44,6 +46,7 @@ impl Default for Retention {
         Self {
             commands: 3 * day,
             ended_sagas: 45 * day,
+            blank_rows: Duration::from_secs(600),
             inbox_days: 45,
         }
     }
@@ -93,11 +96,18 @@ async fn prune<P: Participant, S: Store<P>>(
         .prune(&mut tx, now - retention.ended_sagas, AT_ONCE)
         .await?;
     tx.commit().await?;
+    let mut tx = pool.begin().await?;
+    let blank = engine
+        .store
+        .prune_blank(&mut tx, now - retention.blank_rows, AT_ONCE)
+        .await?;
+    tx.commit().await?;
     sqlx::query(INBOX)
         .bind(retention.inbox_days)
         .execute(pool)
         .await?;
     metrics::counter!(names::PRUNED, "participant" => P::NAME, "what" => "commands").increment(commands);
     metrics::counter!(names::PRUNED, "participant" => P::NAME, "what" => "sagas").increment(sagas);
-    Ok(commands + sagas >= AT_ONCE.unsigned_abs())
+    metrics::counter!(names::PRUNED, "participant" => P::NAME, "what" => "blank_rows").increment(blank);
+    Ok(commands + sagas + blank >= AT_ONCE.unsigned_abs())
 }

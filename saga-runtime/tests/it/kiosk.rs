@@ -181,6 +181,12 @@ update visit v set seen = n.seen::int4[], told = n.told::text[], ended_at = case
 const ENTER_TILL: &str = "insert into till (id) select unnest($1::text[]) on conflict do nothing";
 const LOAD_TILL: &str = "select id, coins from till where id = any($1) order by id for update";
 const SAVE_TILL: &str = "update till t set coins = n.coins from unnest($1::text[], $2::int8[]) as n (id, coins) where t.id = n.id";
+const PRUNE: &str = "\
+delete from visit where id = any(array(select id from visit where ended_at < $1 limit $2 for update skip locked))";
+const PRUNE_BLANK: &str = "\
+delete from visit where id = any(array(
+    select id from visit where seen = '{}' and told = '{}' and ended_at is null and asked_at < $1 limit $2
+       for update skip locked))";
 
 #[derive(Debug)]
 pub(crate) struct Pg;
@@ -234,6 +240,30 @@ impl Store<Kiosk> for Pg {
             .execute(tx)
             .await?;
         Ok(())
+    }
+
+    async fn prune(
+        &self,
+        tx: &mut PgConnection,
+        before: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<u64, sqlx::Error> {
+        let pruned = sqlx::query(PRUNE).bind(before).bind(limit).execute(tx).await?;
+        Ok(pruned.rows_affected())
+    }
+
+    async fn prune_blank(
+        &self,
+        tx: &mut PgConnection,
+        before: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<u64, sqlx::Error> {
+        let pruned = sqlx::query(PRUNE_BLANK)
+            .bind(before)
+            .bind(limit)
+            .execute(tx)
+            .await?;
+        Ok(pruned.rows_affected())
     }
 }
 

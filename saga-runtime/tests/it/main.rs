@@ -9,3 +9,5 @@ mod world;
 mod acting;
 /// Events: once, in order, parked, or stopped.
 mod consuming;
+/// What every store has to do.
+mod stores;

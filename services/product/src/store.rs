@@ -117,8 +117,8 @@ impl Store<Catalogue> for Tables {
         Ok(())
     }
 
-    /// Products stay; what was asked for and never created goes.
-    async fn prune(
+    /// What was asked for and never created. Products stay.
+    async fn prune_blank(
         &self,
         tx: &mut PgConnection,
         before: DateTime<Utc>,

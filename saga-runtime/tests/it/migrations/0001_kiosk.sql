@@ -2,6 +2,7 @@ create table visit (
     id       text primary key,
     seen     integer[] not null default '{}',
     told     text[]    not null default '{}',
+    asked_at timestamptz not null default now(),
     ended_at timestamptz
 );
 create table till (

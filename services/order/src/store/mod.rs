@@ -65,8 +65,8 @@ impl Store<Orders> for Tables {
         Ok(())
     }
 
-    /// Orders are history and stay. What was asked for and never was goes.
-    async fn prune(
+    /// What was asked for and never was. Orders are history and stay.
+    async fn prune_blank(
         &self,
         tx: &mut PgConnection,
         before: DateTime<Utc>,

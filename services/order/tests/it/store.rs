@@ -127,7 +127,7 @@ async fn what_was_only_asked_for_is_pruned_and_orders_are_not() {
     let long_ago = Utc::now() - Duration::days(365);
     Tables.save(&mut tx, &[saved], &[], long_ago).await.unwrap();
     let soon = Utc::now() + Duration::minutes(1);
-    assert_eq!(Tables.prune(&mut tx, soon, 100).await.unwrap(), 2);
+    assert_eq!(Tables.prune_blank(&mut tx, soon, 100).await.unwrap(), 2);
     let left: i64 = sqlx::query_scalar("select count(*) from orders")
         .fetch_one(&mut *tx)
         .await

@@ -73,7 +73,7 @@ async fn what_was_only_asked_for_is_pruned_and_products_are_not() {
     .unwrap();
     let mut tx = world.pool.begin().await.unwrap();
     let before = chrono::Utc::now() - chrono::Duration::days(30);
-    assert_eq!(Tables.prune(&mut tx, before, 10).await.unwrap(), 1);
+    assert_eq!(Tables.prune_blank(&mut tx, before, 10).await.unwrap(), 1);
     tx.commit().await.unwrap();
     let left: i64 = sqlx::query_scalar("select count(*) from product")
         .fetch_one(&world.pool)
