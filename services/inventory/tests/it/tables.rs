@@ -1,11 +1,13 @@
 use anyhow::Result;
-use inventory::participant::{Closing, Hold, In};
+use inventory::participant::{Closing, Hold, In, Inventory, Shelf};
 use inventory::store::{self, MIGRATOR, Tables};
+use quadrille_contracts::stock::Quantity;
+use saga_runtime::conformance::{self, Samples};
 use saga_runtime::store::Saved;
 use saga_runtime::{Retention, Store as _};
 use service_testing::World;
 
-use crate::shop::new_order;
+use crate::shop::{new_order, new_product};
 
 async fn world() -> Result<World> {
     World::new("inventory", &MIGRATOR, &saga_core::input::topics::<In>()).await
@@ -17,6 +19,42 @@ async fn every_statement_fits_the_tables_and_the_rights_of_its_role() -> Result<
     service_testing::prepare(&world.url(""), store::ALL.iter().copied()).await?;
     let engine = saga_runtime::statements().map(|(_, name, sql)| (name, sql));
     service_testing::prepare(&world.url(""), engine).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_does_what_every_store_has_to_do() -> Result<()> {
+    let world = world().await?;
+    let held = |units: u32| Hold::Held {
+        lines: (1..=units)
+            .map(|quantity| Quantity {
+                product_id: new_product(),
+                quantity,
+            })
+            .collect(),
+    };
+    let closed = |how| vec![held(1), Hold::Closed(how)];
+    let shelf = |received, held, sold| Shelf {
+        received,
+        on_hand: received - held - sold,
+        held,
+        sold,
+    };
+    let samples: Samples<Inventory> = Samples {
+        sagas: vec![
+            (new_order(), vec![held(3), Hold::Closed(Closing::Sold)]),
+            (new_order(), closed(Closing::Cancelled)),
+            (new_order(), vec![Hold::Closed(Closing::Rejected)]),
+            (new_order(), vec![held(u32::from(u8::MAX)), held(1)]),
+        ],
+        shared: vec![
+            (
+                new_product(),
+                vec![shelf(7, 0, 0), shelf(9, 2, 0), shelf(9, 0, 2)],
+            ),
+            (new_product(), vec![shelf(Shelf::MAX, 1, Shelf::MAX - 1)]),
+        ],
+    };
+    Ok(conformance::check(&world.pool, &Inventory::default(), &Tables, &samples).await?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
