@@ -15,9 +15,9 @@ use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use sqlx::PgPool;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
+use crate::consumer::queue::Sender;
 use crate::consumer::worker::{Message, Order, Partition};
 use crate::consumer::{Error, Options};
 use crate::engine::offsets::{self, Place};
@@ -28,8 +28,6 @@ use crate::record::Record;
 
 /// How long one poll waits when there is nothing.
 const POLL: Duration = Duration::from_millis(50);
-/// The same while a worker has more waiting than it takes.
-const POLL_BUSY: Duration = Duration::from_millis(2);
 /// How often offsets are committed to Kafka, for people and their tools.
 const COMMIT: Duration = Duration::from_secs(1);
 
@@ -40,7 +38,7 @@ pub(crate) struct Poll {
     pub(crate) settings: KafkaSettings,
     pub(crate) options: Options,
     pub(crate) instance: String,
-    pub(crate) boxes: Vec<tokio::sync::mpsc::Sender<Message>>,
+    pub(crate) workers: Vec<Sender>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) pauses: Pauses,
     pub(crate) pool: PgPool,
@@ -95,7 +93,6 @@ impl Poll {
         let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(failed)?;
 
-        let mut outgoing: Vec<VecDeque<Message>> = self.boxes.iter().map(|_| VecDeque::new()).collect();
         let mut state = State {
             assigned: BTreeSet::new(),
             stopped: BTreeSet::new(),
@@ -108,8 +105,8 @@ impl Poll {
             if self.stop.is_cancelled() {
                 break Ok(());
             }
-            self.obey(&consumer, &mut state, &mut outgoing, &mut to_commit, &applied);
-            let records = match self.poll(&consumer, &rebalances, &mut state, &mut outgoing) {
+            self.obey(&consumer, &mut state, &mut to_commit, &applied);
+            let records = match self.poll(&consumer, &rebalances, &mut state) {
                 Ok(records) => records,
                 Err(source) => {
                     break Err(Error::Fatal {
@@ -119,10 +116,15 @@ impl Poll {
                 }
             };
             for (worker, records) in self.sort(records) {
-                outgoing[worker].push_back(Message::Records(records));
+                self.workers[worker].send(Message::Records(records));
             }
-            self.send(&mut outgoing);
-            self.hold(&consumer, &mut state, &outgoing);
+            if self.workers.iter().any(Sender::is_gone) {
+                // Its partitions would wait for ever, and nobody would know.
+                break Err(Error::Panicked {
+                    consumer: self.consumer.clone(),
+                });
+            }
+            self.hold(&consumer, &mut state);
             if committed.elapsed() >= COMMIT {
                 committed = Instant::now();
                 commit(&consumer, &mut to_commit, CommitMode::Async);
@@ -130,7 +132,7 @@ impl Poll {
         };
         // The workers' boxes close; they finish what they have and are waited for by the caller, whose last
         // orders say what was applied.
-        drop(self.boxes);
+        drop(self.workers);
         while let Ok(order) = self.orders.recv() {
             if let Order::Applied(partition, next) = order {
                 to_commit.insert(partition, next);
@@ -185,18 +187,12 @@ impl Poll {
         consumer: &BaseConsumer<Context>,
         rebalances: &Rebalances,
         state: &mut State,
-        outgoing: &mut [VecDeque<Message>],
     ) -> Result<Vec<Arc<Record>>, KafkaError> {
         let mut records = Vec::new();
-        // A worker that could not take its batch may be free again in a moment.
-        let mut wait = if outgoing.iter().all(VecDeque::is_empty) {
-            POLL
-        } else {
-            POLL_BUSY
-        };
+        let mut wait = POLL;
         while records.len() < self.options.batch_max {
             let polled = consumer.poll(wait);
-            self.pass_on(rebalances, state, outgoing);
+            self.pass_on(rebalances, state);
             wait = Duration::ZERO;
             match polled {
                 None => break,
@@ -227,7 +223,7 @@ impl Poll {
         Ok(())
     }
 
-    fn pass_on(&self, rebalances: &Rebalances, state: &mut State, outgoing: &mut [VecDeque<Message>]) {
+    fn pass_on(&self, rebalances: &Rebalances, state: &mut State) {
         let mut waiting = rebalances.0.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(rebalance) = waiting.pop_front() {
             match rebalance {
@@ -235,7 +231,7 @@ impl Poll {
                     self.health.set("kafka", Status::Up);
                     state.assigned.extend(places.keys().cloned());
                     for (worker, places) in split(places, |(partition, _)| self.worker(partition.1)) {
-                        outgoing[worker].push_back(Message::Assigned(places.into_iter().collect()));
+                        self.workers[worker].send(Message::Assigned(places.into_iter().collect()));
                     }
                 }
                 Rebalance::Revoked(partitions) => {
@@ -243,7 +239,7 @@ impl Poll {
                         state.forget(partition);
                     }
                     for (worker, partitions) in split(partitions, |partition| self.worker(partition.1)) {
-                        outgoing[worker].push_back(Message::Revoked(partitions));
+                        self.workers[worker].send(Message::Revoked(partitions));
                     }
                 }
             }
@@ -255,7 +251,6 @@ impl Poll {
         &self,
         consumer: &BaseConsumer<Context>,
         state: &mut State,
-        outgoing: &mut [VecDeque<Message>],
         to_commit: &mut BTreeMap<Partition, i64>,
         applied: &Mutex<BTreeMap<Partition, i64>>,
     ) {
@@ -283,7 +278,7 @@ impl Poll {
         state.seeks.retain(|partition, offset| {
             match consumer.seek(&partition.0, partition.1, place(*offset), Duration::from_secs(1)) {
                 Ok(()) => {
-                    outgoing[self.worker(partition.1)].push_back(Message::Sought(partition.clone()));
+                    self.workers[self.worker(partition.1)].send(Message::Sought(partition.clone()));
                     false
                 }
                 Err(error) => {
@@ -298,28 +293,23 @@ impl Poll {
         split(records, |record| self.worker(record.partition))
     }
 
-    fn send(&self, outgoing: &mut [VecDeque<Message>]) {
-        for (worker, waiting) in self.boxes.iter().zip(outgoing) {
-            while let Some(message) = waiting.pop_front() {
-                match worker.try_send(message) {
-                    Ok(()) => {}
-                    Err(TrySendError::Full(message) | TrySendError::Closed(message)) => {
-                        waiting.push_front(message);
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Back-pressure: the partitions of a worker that lags are paused until it has caught up. So are all of
-    /// them while an operator has paused the participant.
-    fn hold(&self, consumer: &BaseConsumer<Context>, state: &mut State, outgoing: &[VecDeque<Message>]) {
+    /// Back-pressure: the partitions of a worker for which too many records wait are paused until half of them are
+    /// done. (librdkafka throws away what it has fetched of a partition that is paused: not for a moment's sake.)
+    /// So are all of them while an operator has paused the participant.
+    fn hold(&self, consumer: &BaseConsumer<Context>, state: &mut State) {
         let paused = self.pauses.is_paused(self.participant, crate::pause::ALL);
+        let is_behind = |partition: &Partition| {
+            let bound = if state.held.contains(partition) {
+                self.options.waiting_max / 2
+            } else {
+                self.options.waiting_max
+            };
+            self.workers[self.worker(partition.1)].waiting() > bound
+        };
         let wanted: BTreeSet<Partition> = state
             .assigned
             .iter()
-            .filter(|partition| paused || !outgoing[self.worker(partition.1)].is_empty())
+            .filter(|partition| paused || is_behind(partition))
             .filter(|partition| !state.stopped.contains(*partition))
             .cloned()
             .collect();
@@ -329,7 +319,7 @@ impl Poll {
     }
 
     fn worker(&self, partition: i32) -> usize {
-        usize::try_from(partition).unwrap_or(0) % self.boxes.len()
+        usize::try_from(partition).unwrap_or(0) % self.workers.len()
     }
 }
 

@@ -6,6 +6,7 @@
 //! their tools only. Who owns a partition is decided by the compare-and-set on that row, not by the group.
 
 mod kafka;
+mod queue;
 pub(crate) mod reading;
 mod worker;
 
@@ -29,7 +30,7 @@ pub struct Options {
     pub workers: usize,
     /// Records in one transaction.
     pub batch_max: usize,
-    /// Batches that wait for a worker before its partitions are paused.
+    /// Records that wait for a worker before its partitions are paused.
     pub waiting_max: usize,
     /// After how long without a heartbeat the group takes a dead process for dead.
     pub session_timeout: Duration,
@@ -40,7 +41,7 @@ impl Default for Options {
         Self {
             workers: 2,
             batch_max: 500,
-            waiting_max: 4,
+            waiting_max: 5_000,
             session_timeout: Duration::from_secs(10),
         }
     }
@@ -111,11 +112,11 @@ pub(crate) async fn run<P: Participant, S: Store<P>>(
         stop.cancelled().await;
         return Ok(());
     }
-    let (orders, mut boxes) = (std::sync::mpsc::channel(), Vec::new());
+    let (orders, mut senders) = (std::sync::mpsc::channel(), Vec::new());
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..options.workers.max(1) {
-        let (sender, inbox) = tokio::sync::mpsc::channel(options.waiting_max);
-        boxes.push(sender);
+        let (sender, inbox) = queue::queue(options.batch_max);
+        senders.push(sender);
         workers.spawn(worker::run(
             Arc::clone(&engine),
             pool.clone(),
@@ -134,7 +135,7 @@ pub(crate) async fn run<P: Participant, S: Store<P>>(
         settings,
         options,
         instance,
-        boxes,
+        workers: senders,
         orders: orders.1,
         pauses,
         pool,

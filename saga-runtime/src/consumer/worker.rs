@@ -8,6 +8,7 @@ use saga_core::{Participant, Position};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::consumer::queue::Receiver;
 use crate::consumer::reading::{self, Reading};
 use crate::engine::batch::{Entry, Origin, What};
 use crate::engine::offsets::{self, Place};
@@ -60,7 +61,7 @@ struct Worker<P: Participant, S> {
 pub(crate) async fn run<P: Participant, S: Store<P>>(
     engine: Arc<Engine<P, S>>,
     pool: PgPool,
-    mut inbox: tokio::sync::mpsc::Receiver<Message>,
+    mut inbox: Receiver,
     orders: mpsc::Sender<Order>,
     health: Health,
     stop: CancellationToken,
@@ -73,7 +74,7 @@ pub(crate) async fn run<P: Participant, S: Store<P>>(
         places: BTreeMap::new(),
         deaf: BTreeSet::new(),
     };
-    while let Some(message) = inbox.recv().await {
+    while let Some(message) = inbox.take().await {
         match message {
             Message::Assigned(places) => {
                 for partition in places.keys() {
@@ -90,7 +91,10 @@ pub(crate) async fn run<P: Participant, S: Store<P>>(
             Message::Sought(partition) => {
                 worker.deaf.remove(&partition);
             }
-            Message::Records(records) => worker.apply(&records, &stop).await,
+            Message::Records(records) => {
+                worker.apply(&records, &stop).await;
+                inbox.done(records.len());
+            }
         }
     }
 }
