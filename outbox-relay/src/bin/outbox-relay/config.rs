@@ -104,7 +104,15 @@ impl FromStr for Sources {
         {
             let (name, url) = item.split_once('=').ok_or(Malformed)?;
             let name: SourceName = name.trim().parse().map_err(|_| Malformed)?;
-            let database = url.trim().parse().map_err(|_| Malformed)?;
+            let url = url.trim();
+            // sqlx takes any scheme for PostgreSQL's.
+            if !["postgres://", "postgresql://"]
+                .iter()
+                .any(|scheme| url.starts_with(scheme))
+            {
+                return Err(Malformed);
+            }
+            let database = url.parse().map_err(|_| Malformed)?;
             if sources.iter().any(|known| known.name == name) {
                 return Err(Malformed);
             }
