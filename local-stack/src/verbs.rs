@@ -87,13 +87,12 @@ pub(crate) fn run(command: &[OsString]) -> Outcome {
     let (program, arguments) = command.split_first().context("no command given")?;
     let programs = Programs::find(stack.checkout(), stack.placement().release)?;
     let before = std::env::var_os("PATH").unwrap_or_default();
-    // The first entry is where `local-stack` itself is: a demo that kills a service starts it again with it.
+    // The second entry is where `local-stack` itself is: a demo that kills a service starts it again with it.
     let own = std::env::current_exe()
         .ok()
         .and_then(|exe| Some(exe.parent()?.to_owned()));
-    let folders = own
-        .into_iter()
-        .chain([programs.folder().to_owned()])
+    let folders = std::iter::once(programs.folder().to_owned())
+        .chain(own)
         .chain(std::env::split_paths(&before));
     let path = std::env::join_paths(folders).context("put the services' programs on PATH")?;
     // exec would look in our own PATH, not in the one that the command gets.
