@@ -120,7 +120,9 @@ pub(crate) async fn run<P: Participant, S: Store<P>>(
             }
             Ok(claimed) => {
                 backoff.reset();
-                quadrille_process::fault::point("effect::after_claim").await;
+                if !claimed.is_empty() {
+                    quadrille_process::fault::point("effect::after_claim").await;
+                }
                 let full = claimed.len() == free;
                 for one in claimed {
                     let Ok(permit) = Arc::clone(&slots).try_acquire_owned() else {
