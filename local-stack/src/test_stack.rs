@@ -36,6 +36,8 @@ pub struct TestStackOptions {
     pub fsync: bool,
     /// Most heap of Kafka's JVM.
     pub kafka_heap_mb: u16,
+    /// Kafka's code is compiled quickly rather than well, as suits a server that lives for minutes.
+    pub short_lived: bool,
     /// Keeps data and logs when the stack ends (`QUADRILLE_TEST_KEEP=1`), for a look at what happened.
     pub keep_data: bool,
 }
@@ -46,7 +48,20 @@ impl Default for TestStackOptions {
         Self {
             fsync: !is("QUADRILLE_TEST_FSYNC", "off"),
             kafka_heap_mb: 512,
+            short_lived: true,
             keep_data: is("QUADRILLE_TEST_KEEP", "1"),
+        }
+    }
+}
+
+impl TestStackOptions {
+    /// For servers that are measured: set up as those that people work with, whatever is set for tests.
+    pub fn for_figures() -> Self {
+        Self {
+            fsync: true,
+            kafka_heap_mb: 1024,
+            short_lived: false,
+            ..Self::default()
         }
     }
 }
@@ -159,7 +174,7 @@ impl TestStack {
             controller_port,
             data: dir.join("kafka"),
             heap_mb: options.kafka_heap_mb,
-            short_lived: true,
+            short_lived: options.short_lived,
         };
         let stack = Self {
             postgres: Postgres::new(postgres, artifacts, account, daemon("postgres")),
