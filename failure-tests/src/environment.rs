@@ -30,6 +30,8 @@ pub(crate) struct Around {
     pub(crate) provider_postgres: String,
     pub(crate) prefix: String,
     pub(crate) places: Places,
+    /// What the programs write down.
+    pub(crate) log: &'static str,
 }
 
 impl Around {
@@ -68,7 +70,7 @@ impl Around {
             ("QUADRILLE_PREFIX", self.prefix.clone()),
             ("QUADRILLE_INSTANCE", instance.to_owned()),
             ("QUADRILLE_SHUTDOWN_GRACE_MS", "6000".to_owned()),
-            ("QUADRILLE_LOG", "info".to_owned()),
+            ("QUADRILLE_LOG", self.log.to_owned()),
             // So that a killed process is missed soon.
             ("QUADRILLE_KAFKA_SESSION_TIMEOUT_MS", "3000".to_owned()),
         ]

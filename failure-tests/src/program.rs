@@ -167,6 +167,11 @@ impl Program {
         self.daemon.pid().is_some()
     }
 
+    /// The number of its process, if it is there.
+    pub fn pid(&self) -> Option<u32> {
+        u32::try_from(self.daemon.pid()?.as_raw_nonzero().get()).ok()
+    }
+
     /// The end of its log.
     pub fn log_tail(&self) -> String {
         let text = std::fs::read(self.daemon.log()).unwrap_or_default();

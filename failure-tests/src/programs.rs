@@ -18,15 +18,20 @@ pub(crate) fn built() -> Result<&'static BTreeMap<String, PathBuf>> {
         .map_err(|error| anyhow!("{error}"))
 }
 
-/// Puts a program below `dir`, so that whoever cleans up knows whose process it is.
-pub(crate) fn place(name: &str, dir: &Path) -> Result<PathBuf> {
-    let from = built()?
-        .get(name)
-        .with_context(|| format!("there is no program {name}"))?;
+/// Puts a program below `dir`, so that whoever cleans up knows whose process it is: one of the folder `finished` if there
+/// is one, or else one with fault points.
+pub(crate) fn place(name: &str, finished: Option<&Path>, dir: &Path) -> Result<PathBuf> {
+    let from = match finished {
+        Some(folder) => folder.join(name),
+        None => built()?
+            .get(name)
+            .with_context(|| format!("there is no program {name}"))?
+            .clone(),
+    };
     let to = dir.join(name);
     // On another file system it has to be a copy.
-    std::fs::hard_link(from, &to)
-        .or_else(|_| std::fs::copy(from, &to).map(drop))
+    std::fs::hard_link(&from, &to)
+        .or_else(|_| std::fs::copy(&from, &to).map(drop))
         .with_context(|| format!("link {} to {}", from.display(), to.display()))?;
     Ok(to)
 }

@@ -88,6 +88,7 @@ const FLUSHERS: &str =
 fn a_call_is_never_made_whose_claim_a_crash_can_undo() {
     let elsewhere = SystemOptions {
         provider_postgres: Some(servers().expect("servers").postgres_admin_url.clone()),
+        ..SystemOptions::default()
     };
     with_servers(elsewhere, async |shop: &System, stack: &TestStack| {
         let (customer, provider) = (Customer::of(shop)?, Provider::of(shop)?);
