@@ -27,7 +27,7 @@ pub(crate) async fn measure(ground: &Ground, rows: usize, report: &mut Report) -
 
     report.say("draining");
     let begun = Instant::now();
-    let relay = latency::spawn_relay(&url, &ground.brokers)?;
+    let relay = latency::spawn_relay(ground, &url)?;
     let (first, last) = ground.filled(TOPIC, rows, Duration::from_secs(300)).await?;
     let used = usage::of(relay.id())?;
     drop(relay);

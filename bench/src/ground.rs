@@ -1,12 +1,15 @@
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use local_stack::TestStack;
+use local_stack::{TestStack, TestStackOptions};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+
+use crate::programs;
 
 /// Partitions of each topic, as the shop's have.
 pub(crate) const PARTITIONS: i32 = 12;
@@ -16,38 +19,31 @@ pub(crate) const PAYLOAD: usize = 300;
 /// A PostgreSQL that waits for the disk, and a Kafka, both for this run alone.
 pub(crate) struct Ground {
     pub(crate) brokers: String,
-    server: String,
+    /// Where the programs are.
+    pub(crate) programs: PathBuf,
+    postgres: String,
     // Dropped last: it ends the servers.
     _stack: TestStack,
 }
 
 impl Ground {
     pub(crate) async fn prepare() -> Result<Self> {
+        let programs = programs::released().await?;
         eprintln!("starting PostgreSQL and Apache Kafka");
-        let stack = tokio::task::spawn_blocking(TestStack::private).await??;
+        let stack = tokio::task::spawn_blocking(|| TestStack::with_options(&TestStackOptions::for_figures()))
+            .await??;
         let addresses = stack.addresses();
-        let (server, _) = addresses
-            .postgres_admin_url
-            .rsplit_once('/')
-            .context("a URL with a database")?;
         Ok(Self {
             brokers: addresses.kafka_brokers,
-            server: server.to_owned(),
+            programs,
+            postgres: addresses.postgres_admin_url,
             _stack: stack,
         })
     }
 
     /// A new database with an outbox; its URL and a pool.
     pub(crate) async fn outbox(&self, name: &'static str) -> Result<(String, PgPool)> {
-        let root = PgPool::connect(&format!("{}/postgres", self.server)).await?;
-        sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}")))
-            .execute(&root)
-            .await?;
-        root.close().await;
-        let url = format!("{}/{name}", self.server);
-        let pool = PgPoolOptions::new().max_connections(32).connect(&url).await?;
-        outbox_relay::migrate::outbox(&pool).await?;
-        Ok((url, pool))
+        outbox(&self.postgres, name).await
     }
 
     /// A new topic.
@@ -103,4 +99,18 @@ impl Ground {
         })
         .await?
     }
+}
+
+/// A new database with an outbox, on the server of the superuser's URL; its URL and a pool.
+pub(crate) async fn outbox(admin: &str, name: &'static str) -> Result<(String, PgPool)> {
+    let (server, _) = admin.rsplit_once('/').context("a URL with a database")?;
+    let root = PgPool::connect(&format!("{server}/postgres")).await?;
+    sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}")))
+        .execute(&root)
+        .await?;
+    root.close().await;
+    let url = format!("{server}/{name}");
+    let pool = PgPoolOptions::new().max_connections(32).connect(&url).await?;
+    outbox_relay::migrate::outbox(&pool).await?;
+    Ok((url, pool))
 }

@@ -33,21 +33,16 @@ impl Drop for Spawned {
     }
 }
 
-/// The program as it is released, in a process of its own.
-pub(crate) fn spawn_relay(url: &str, brokers: &str) -> Result<Spawned> {
-    let program = std::env::current_exe()?.with_file_name("outbox-relay");
+/// The relay, in a process of its own.
+pub(crate) fn spawn_relay(ground: &Ground, url: &str) -> Result<Spawned> {
+    let program = ground.programs.join("outbox-relay");
     let child = Command::new(&program)
         .env("RELAY_SOURCES", format!("bench={url}"))
-        .env("RELAY_KAFKA_BROKERS", brokers)
+        .env("RELAY_KAFKA_BROKERS", &ground.brokers)
         .env("RELAY_LOG", "warn")
         .stdin(Stdio::null())
         .spawn()
-        .with_context(|| {
-            format!(
-                "cannot start {}; build it with cargo build --release -p outbox-relay",
-                program.display()
-            )
-        })?;
+        .with_context(|| format!("cannot start {}", program.display()))?;
     Ok(Spawned(child))
 }
 
@@ -60,7 +55,7 @@ pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) 
     report.say("limit: 16 writers of one event per transaction, with the relay away");
     let alone = limits::writers(&pool, TOPIC, seconds.min(10)).await?;
     report.add("limit.writers", alone, "tx/s");
-    let relay = spawn_relay(&url, &ground.brokers)?;
+    let relay = spawn_relay(ground, &url)?;
     report.say("the same writers with the relay at work");
     let together = limits::writers(&pool, TOPIC, seconds.min(10)).await?;
     report.compare("relay.writers", together, "tx/s", alone, "writers alone");

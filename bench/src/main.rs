@@ -3,18 +3,28 @@
 //! Absolute times are noise on a shared machine; the ratio to the limit is the result. Everything is real: a
 //! PostgreSQL that waits for the disk, an Apache Kafka, the programs as they are released.
 
+/// Who orders, how fast, and what became of it.
+mod buyers;
 /// How fast the relay drains a backlog.
 mod drain;
 /// A database, topics and records for the relay's figures.
 mod ground;
 /// From commit to consumer.
 mod latency;
-/// What the machine can do: raw producer, COPY, pgbench.
+/// What the machine can do: raw producer, COPY, commits.
 mod limits;
+/// What each process uses per saga.
+mod processes;
+/// The programs, as they are released.
+mod programs;
 /// What a figure is, the table, and the JSON.
 mod report;
+/// Whole orders through the shop.
+mod sagas;
 /// Percentiles.
 mod sample;
+/// When a consumer saw which event of which order.
+mod sightings;
 /// Memory and processor time of a process.
 mod usage;
 
@@ -32,7 +42,7 @@ use crate::report::Report;
     after_help = "Figures go to .local/bench/latest.json as well. Run it with --release."
 )]
 pub(crate) struct Options {
-    /// Only figures whose name begins so: relay, relay.drain, relay.latency.
+    /// Only figures whose name begins so: relay, relay.drain, relay.latency, saga.
     only: Option<String>,
     /// Rows of the drain.
     #[arg(long, default_value_t = 1_000_000)]
@@ -40,6 +50,15 @@ pub(crate) struct Options {
     /// Seconds of each latency.
     #[arg(long, default_value_t = 15)]
     seconds: u64,
+    /// Orders of the throughput of sagas.
+    #[arg(long, default_value_t = 20_000)]
+    orders: usize,
+    /// Customers who order at the same time.
+    #[arg(long, default_value_t = 64)]
+    callers: usize,
+    /// Orders that are placed and not yet confirmed, at most.
+    #[arg(long, default_value_t = 2_000)]
+    under_way: usize,
 }
 
 impl Options {
@@ -84,6 +103,9 @@ async fn run(options: &Options) -> Result<()> {
         if options.wants("relay.latency") {
             latency::measure(&ground, options.seconds, &mut report).await?;
         }
+    }
+    if options.wants("saga") {
+        sagas::measure(options, &mut report).await?;
     }
     report.end()
 }

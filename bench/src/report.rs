@@ -3,6 +3,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use serde_json::Value;
 
 /// One figure. `ratio` is `value / reference`.
 #[derive(Debug, Serialize)]
@@ -14,6 +15,8 @@ pub(crate) struct Figure {
     #[serde(skip_serializing_if = "Option::is_none")]
     reference_is: Option<String>,
     ratio: Option<f64>,
+    /// When: figures of another run stay until they are measured again.
+    measured_at: String,
 }
 
 #[derive(Debug)]
@@ -66,6 +69,7 @@ impl Report {
             reference,
             reference_is,
             ratio,
+            measured_at: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
         };
         eprintln!("{}", figure.line());
         self.figures.push(figure);
@@ -81,10 +85,23 @@ impl Report {
         let folder = root().join(".local/bench");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let file = folder.join("latest.json");
-        std::fs::write(&file, serde_json::to_string_pretty(&self.figures)?)
+        let all = self.beside(&std::fs::read(&file).unwrap_or_default())?;
+        std::fs::write(&file, serde_json::to_string_pretty(&all)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
         eprintln!("\nas JSON in {}", file.display());
         Ok(())
+    }
+
+    /// These figures, and those of earlier runs that this one has not measured again.
+    fn beside(&self, earlier: &[u8]) -> Result<Vec<Value>> {
+        // A file that is not ours to read is written anew.
+        let mut all: Vec<Value> = serde_json::from_slice(earlier).unwrap_or_default();
+        let is_new = |name: &Value| self.figures.iter().any(|figure| name == figure.name.as_str());
+        all.retain(|figure| !is_new(&figure["name"]));
+        for figure in &self.figures {
+            all.push(serde_json::to_value(figure)?);
+        }
+        Ok(all)
     }
 }
 
@@ -127,4 +144,35 @@ fn root() -> PathBuf {
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."),
         PathBuf::from,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_replaces_its_older_self_and_leaves_the_others() {
+        let mut report = Report::begin();
+        report.compare("a", 3.0, "ms", 2.0, "mark");
+        let earlier = br#"[{"name": "a", "value": 1.0}, {"name": "b", "value": 2.0}]"#;
+        let all = report.beside(earlier).unwrap();
+        let values: Vec<(&str, f64)> = all
+            .iter()
+            .map(|figure| {
+                (
+                    figure["name"].as_str().unwrap(),
+                    figure["value"].as_f64().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(values, [("b", 2.0), ("a", 3.0)]);
+        assert_eq!(all[1]["ratio"], 1.5);
+        assert_eq!(report.beside(b"half a fi").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        assert_eq!(number(12.346), "12.35");
+        assert_eq!(number(1_234_567.4), "1 234 567");
+    }
 }

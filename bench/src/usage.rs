@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -9,45 +10,94 @@ pub(crate) struct Usage {
     pub(crate) processor: Duration,
 }
 
-/// Memory and processor time of a process and, for a server that forks, of its children.
+/// Memory and processor time of a process.
 pub(crate) fn of(pid: u32) -> Result<Usage> {
-    let mut usage = one(pid)?;
+    Ok(Usage {
+        resident_kb: resident_kb(pid)?,
+        processor: times(pid)?.own,
+    })
+}
+
+/// The same of a server that forks: with its children, those that are there and those that have ended.
+pub(crate) fn of_family(pid: u32) -> Result<Usage> {
+    let mut usage = of(pid)?;
+    usage.processor += times(pid)?.ended;
     for child in children(pid) {
         // A child may end while we look.
-        if let Ok(more) = one(child) {
-            usage.processor += more.processor;
-            usage.resident_kb += more.resident_kb;
+        if let (Ok(times), Ok(resident_kb)) = (times(child), resident_kb(child)) {
+            usage.processor += times.own + times.ended;
+            usage.resident_kb += resident_kb;
         }
     }
     Ok(usage)
 }
 
-fn one(pid: u32) -> Result<Usage> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("no such process")?;
-    let resident_kb = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-        .unwrap_or(0);
+/// Processor time of each child that is there.
+pub(crate) fn of_children(pid: u32) -> BTreeMap<u32, Duration> {
+    children(pid)
+        .into_iter()
+        .filter_map(|child| Some((child, times(child).ok()?.own)))
+        .collect()
+}
+
+/// Processor time of the whole machine so far, of everybody.
+pub(crate) fn of_machine() -> Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat").context("no /proc/stat")?;
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace();
+    // user, nice, system, then idle and iowait, then irq and softirq.
+    let ticks = fields
+        .skip(1)
+        .take(7)
+        .enumerate()
+        .filter(|(i, _)| !matches!(i, 3 | 4))
+        .filter_map(|(_, field)| field.parse::<u64>().ok());
+    Ok(of_ticks(ticks.sum()))
+}
+
+struct Times {
+    own: Duration,
+    /// Of children that it has waited for.
+    ended: Duration,
+}
+
+fn times(pid: u32) -> Result<Times> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("no such process")?;
     // The name stands in brackets and may hold anything.
-    let fields: Vec<&str> = stat
-        .rsplit_once(')')
-        .context("a process has a name")?
-        .1
+    let (_, fields) = stat.rsplit_once(')').context("a process has a name")?;
+    let ticks: Vec<u64> = fields
         .split_whitespace()
-        .collect();
-    let ticks: u64 = fields
-        .iter()
         .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    // USER_HZ is 100 on every Linux that we run on.
-    Ok(Usage {
-        resident_kb,
-        processor: Duration::from_millis(ticks * 10),
+        .take(4)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    let [user, system, user_of_ended, system_of_ended] = ticks[..] else {
+        anyhow::bail!("process {pid} has no times");
+    };
+    Ok(Times {
+        own: of_ticks(user + system),
+        ended: of_ticks(user_of_ended + system_of_ended),
     })
+}
+
+/// USER_HZ is 100 on every Linux that we run on.
+fn of_ticks(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * 10)
+}
+
+/// A page that several processes share counts for each of them in part, so that the sum over a server's processes is what
+/// the server takes. Where that is not shown to us, a shared page counts for each in full.
+fn resident_kb(pid: u32) -> Result<u64> {
+    let field = |text: &str, name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    if let Ok(maps) = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))
+        && let Some(proportional) = field(&maps, "Pss:")
+    {
+        return Ok(proportional);
+    }
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("no such process")?;
+    Ok(field(&status, "VmRSS:").unwrap_or_default())
 }
 
 fn children(pid: u32) -> Vec<u32> {
