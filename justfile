@@ -45,9 +45,9 @@ test *ARGS: _needs
 failures *ARGS: _needs
     cargo test --package failure-tests --test it -- --test-threads=2 {{ ARGS }}
 
-# Benchmarks against the machine's limits; figures also go to .local/bench/latest.json.
+# Benchmarks against the machine's limits: `bench`, `bench saga`, `bench relay.drain`; see docs/figures.md.
 bench *ARGS: _needs
-    cargo run --release --package bench -- {{ ARGS }}
+    cargo run --release --bin bench -- {{ ARGS }}
 
 # What has to be green before a change lands: check, then test.
 verify: check test

@@ -10,6 +10,8 @@ use sqlx::PgPool;
 use crate::report::Report;
 use crate::usage::{self, Usage};
 
+const DATABASE: &str = "postgresql";
+
 const SESSIONS: &str = "select pid, usename::text from pg_stat_activity where usename is not null";
 
 /// Everything that has a part in a saga, this process included: it plays the customers.
@@ -56,7 +58,7 @@ impl Processes {
         }
         let used = |(name, pid): &(&'static str, u32)| anyhow::Ok((*name, usage::of(*pid)?));
         let mut processes: BTreeMap<_, _> = self.all.iter().map(used).collect::<Result<_>>()?;
-        processes.insert("postgresql", usage::of_family(self.postgres)?);
+        processes.insert(DATABASE, usage::of_family(self.postgres)?);
         Ok(Snapshot {
             processes,
             sessions,
@@ -81,11 +83,16 @@ pub(crate) fn compare(
         let used = now.processor.saturating_sub(then.processor);
         whole += used;
         report.add(format!("saga.cpu.{name}"), per_saga(used), "us/saga");
-    }
-    for (role, now) in &after.sessions {
-        let then = before.sessions.get(role).copied().unwrap_or_default();
-        let name = format!("saga.cpu.postgresql.{role}");
-        report.add(name, per_saga(now.saturating_sub(then)), "us/saga");
+        if *name != DATABASE {
+            continue;
+        }
+        for (role, now) in &after.sessions {
+            let then = before.sessions.get(role).copied().unwrap_or_default();
+            let used = now.saturating_sub(then);
+            if !used.is_zero() {
+                report.add(format!("saga.cpu.{name}.{role}"), per_saga(used), "us/saga");
+            }
+        }
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let there_was = elapsed * u32::try_from(cores).unwrap_or(1);

@@ -1,7 +1,7 @@
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use local_stack::Checkout;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -82,7 +82,7 @@ impl Report {
         for figure in &self.figures {
             println!("{}", figure.line());
         }
-        let folder = root().join(".local/bench");
+        let folder = Checkout::find()?.state().join("bench");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let file = folder.join("latest.json");
         let all = self.beside(&std::fs::read(&file).unwrap_or_default())?;
@@ -137,13 +137,6 @@ fn number(value: f64) -> String {
         grouped.push(digit);
     }
     grouped
-}
-
-fn root() -> PathBuf {
-    std::env::var_os("QUADRILLE_ROOT").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."),
-        PathBuf::from,
-    )
 }
 
 #[cfg(test)]

@@ -55,8 +55,9 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) -> Result<()
         rate: None,
         every_event: false,
     };
+    // The broker's compiler is at work until it has seen some thousand orders.
     let warm_up = Load {
-        orders: options.orders.div_ceil(5),
+        orders: options.orders.div_ceil(2),
         ..flat_out
     };
     report.say(&format!("warming up with {} orders", warm_up.orders));
