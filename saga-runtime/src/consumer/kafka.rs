@@ -1,28 +1,23 @@
 //! The thread that polls Kafka: rebalances, hands records to workers, and never blocks on one of them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use quadrille_process::kafka::KafkaSettings;
 use quadrille_process::{Health, Status};
-use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers, Message as _};
-use rdkafka::statistics::Statistics;
-use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::consumer::group::{self, Context, Rebalance, Rebalances};
 use crate::consumer::queue::Sender;
 use crate::consumer::worker::{Message, Order, Partition};
 use crate::consumer::{Error, Options};
-use crate::engine::offsets::{self, Place};
-use crate::error::Backoff;
-use crate::metrics as names;
 use crate::pause::Pauses;
 use crate::record::Record;
 
@@ -45,29 +40,6 @@ pub(crate) struct Poll {
     pub(crate) health: Health,
     pub(crate) stop: CancellationToken,
     pub(crate) runtime: tokio::runtime::Handle,
-}
-
-/// What rebalances brought, for the polling loop to pass on in order.
-#[derive(Default)]
-struct Rebalances(Mutex<VecDeque<Rebalance>>);
-
-enum Rebalance {
-    Assigned(BTreeMap<Partition, Place>),
-    Revoked(Vec<Partition>),
-}
-
-struct Context {
-    participant: &'static str,
-    consumer: String,
-    rebalances: Arc<Rebalances>,
-    pool: PgPool,
-    health: Health,
-    runtime: tokio::runtime::Handle,
-    stop: CancellationToken,
-    /// Next offset to apply, to compute the lag from.
-    applied: Arc<Mutex<BTreeMap<Partition, i64>>>,
-    /// What librdkafka has been told to pause.
-    paused: Mutex<BTreeSet<Partition>>,
 }
 
 impl Poll {
@@ -96,7 +68,6 @@ impl Poll {
         let mut state = State {
             assigned: BTreeSet::new(),
             stopped: BTreeSet::new(),
-            held: BTreeSet::new(),
             seeks: BTreeMap::new(),
         };
         let mut committed = Instant::now();
@@ -124,7 +95,7 @@ impl Poll {
                     consumer: self.consumer.clone(),
                 });
             }
-            self.hold(&consumer, &mut state);
+            self.hold(&consumer, &state);
             if committed.elapsed() >= COMMIT {
                 committed = Instant::now();
                 commit(&consumer, &mut to_commit, CommitMode::Async);
@@ -224,8 +195,7 @@ impl Poll {
     }
 
     fn pass_on(&self, rebalances: &Rebalances, state: &mut State) {
-        let mut waiting = rebalances.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(rebalance) = waiting.pop_front() {
+        while let Some(rebalance) = rebalances.next() {
             match rebalance {
                 Rebalance::Assigned(places) => {
                     self.health.set("kafka", Status::Up);
@@ -264,7 +234,6 @@ impl Poll {
                     to_commit.insert(partition, next);
                 }
                 Order::Stop(partition) => {
-                    pause(consumer, [&partition]);
                     state.stopped.insert(partition);
                 }
                 Order::Seek(partition, offset) => {
@@ -276,7 +245,7 @@ impl Poll {
         state.seeks.retain(|partition, _| assigned.contains(partition));
         // What fails stays in the map and is tried again with the next poll.
         state.seeks.retain(|partition, offset| {
-            match consumer.seek(&partition.0, partition.1, place(*offset), Duration::from_secs(1)) {
+            match consumer.seek(&partition.0, partition.1, group::place(*offset), Duration::from_secs(1)) {
                 Ok(()) => {
                     self.workers[self.worker(partition.1)].send(Message::Sought(partition.clone()));
                     false
@@ -293,13 +262,16 @@ impl Poll {
         split(records, |record| self.worker(record.partition))
     }
 
-    /// Back-pressure: the partitions of a worker for which too many records wait are paused until half of them are
-    /// done. (librdkafka throws away what it has fetched of a partition that is paused: not for a moment's sake.)
-    /// So are all of them while an operator has paused the participant.
-    fn hold(&self, consumer: &BaseConsumer<Context>, state: &mut State) {
-        let paused = self.pauses.is_paused(self.participant, crate::pause::ALL);
+    /// Pauses what is not to be read, and resumes what is paused and may be read.
+    ///
+    /// Not to be read are partitions that stopped for good; all of them while an operator has paused the participant;
+    /// and, as back-pressure, those of a worker for which too many records wait, until half of these are done:
+    /// librdkafka throws away what it has fetched of a partition that is paused, so not for a moment's sake.
+    fn hold(&self, consumer: &BaseConsumer<Context>, state: &State) {
+        let is_paused = self.pauses.is_paused(self.participant, crate::pause::ALL);
+        let held = consumer.context().paused();
         let is_behind = |partition: &Partition| {
-            let bound = if state.held.contains(partition) {
+            let bound = if held.contains(partition) {
                 self.options.waiting_max / 2
             } else {
                 self.options.waiting_max
@@ -309,13 +281,11 @@ impl Poll {
         let wanted: BTreeSet<Partition> = state
             .assigned
             .iter()
-            .filter(|partition| paused || is_behind(partition))
-            .filter(|partition| !state.stopped.contains(*partition))
+            .filter(|partition| is_paused || state.stopped.contains(*partition) || is_behind(partition))
             .cloned()
             .collect();
-        pause(consumer, wanted.difference(&state.held));
-        resume(consumer, state.held.difference(&wanted));
-        state.held = wanted;
+        group::pause(consumer, &wanted);
+        group::resume(consumer, held.difference(&wanted));
     }
 
     fn worker(&self, partition: i32) -> usize {
@@ -327,8 +297,6 @@ struct State {
     assigned: BTreeSet<Partition>,
     /// Stopped for good: a hole.
     stopped: BTreeSet<Partition>,
-    /// Paused for a while.
-    held: BTreeSet<Partition>,
     /// To be read from another offset.
     seeks: BTreeMap<Partition, i64>,
 }
@@ -337,130 +305,7 @@ impl State {
     fn forget(&mut self, partition: &Partition) {
         self.assigned.remove(partition);
         self.stopped.remove(partition);
-        self.held.remove(partition);
         self.seeks.remove(partition);
-    }
-}
-
-impl ClientContext for Context {
-    fn stats(&self, statistics: Statistics) {
-        let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        for (topic, stats) in &statistics.topics {
-            let lag: i64 = stats
-                .partitions
-                .values()
-                .filter_map(|partition| {
-                    let next = applied.get(&(topic.clone(), partition.partition))?;
-                    (partition.hi_offset >= 0).then(|| (partition.hi_offset - next).max(0))
-                })
-                .sum();
-            #[allow(clippy::cast_precision_loss)]
-            metrics::gauge!(names::CONSUMER_LAG, "participant" => self.participant, "topic" => topic.clone())
-                .set(lag as f64);
-        }
-        let up = statistics.brokers.values().any(|broker| broker.state == "UP");
-        let status = if up {
-            Status::Up
-        } else {
-            Status::Down("no broker can be reached".to_owned())
-        };
-        self.health.set("kafka", status);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(participant = self.participant, %error, reason, "kafka");
-    }
-}
-
-impl ConsumerContext for Context {
-    /// Runs on the polling thread. An assignment begins at the offsets that stand in PostgreSQL, whatever
-    /// Kafka has been told: state and offset were committed together there.
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        event: RDKafkaRespErr,
-        partitions: &mut TopicPartitionList,
-    ) {
-        let names: Vec<Partition> = partitions
-            .elements()
-            .iter()
-            .map(|one| (one.topic().to_owned(), one.partition()))
-            .collect();
-        if event != RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            tracing::info!(
-                participant = self.participant,
-                partitions = names.len(),
-                "partitions were revoked"
-            );
-            // It remembers that a partition is paused beyond its leaving, and would not read it when it comes back.
-            resume(consumer, &names);
-            self.note(Rebalance::Revoked(names));
-            if let Err(error) = consumer.incremental_unassign(partitions) {
-                tracing::warn!(participant = self.participant, %error, "cannot give partitions up");
-            }
-            return;
-        }
-        let Some(places) = self.places(&names) else { return };
-        for (partition, stands) in &places {
-            let set = partitions.set_partition_offset(&partition.0, partition.1, place(stands.next_offset));
-            if let Err(error) = set {
-                tracing::warn!(participant = self.participant, %error, "cannot set an offset");
-            }
-        }
-        {
-            let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-            applied.extend(
-                places
-                    .iter()
-                    .map(|(partition, place)| (partition.clone(), place.next_offset.max(0))),
-            );
-        }
-        tracing::info!(
-            participant = self.participant,
-            partitions = places.len(),
-            "partitions were assigned"
-        );
-        self.note(Rebalance::Assigned(places));
-        if let Err(error) = consumer.incremental_assign(partitions) {
-            tracing::warn!(participant = self.participant, %error, "cannot take partitions");
-        }
-    }
-}
-
-impl Context {
-    fn note(&self, rebalance: Rebalance) {
-        self.rebalances
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(rebalance);
-    }
-
-    /// Waits for the database as long as it takes: without it nothing could be applied anyway.
-    fn places(&self, names: &[Partition]) -> Option<BTreeMap<Partition, Place>> {
-        self.runtime.block_on(async {
-            let mut backoff = Backoff::of_infrastructure();
-            loop {
-                match offsets::read(&self.pool, &self.consumer, names).await {
-                    Ok(places) => return Some(places),
-                    Err(error) => {
-                        tracing::warn!(participant = self.participant, %error, "cannot read places; the assignment waits");
-                        tokio::select! {
-                            () = tokio::time::sleep(backoff.next_wait()) => {}
-                            () = self.stop.cancelled() => return None,
-                        }
-                    }
-                }
-            }
-        })
-    }
-}
-
-fn place(next_offset: i64) -> Offset {
-    if next_offset == offsets::BEGINNING {
-        Offset::Beginning
-    } else {
-        Offset::Offset(next_offset)
     }
 }
 
@@ -488,49 +333,6 @@ fn split<T>(items: impl IntoIterator<Item = T>, worker: impl Fn(&T) -> usize) ->
         parts.entry(worker(&item)).or_default().push(item);
     }
     parts
-}
-
-fn list<'p>(partitions: impl IntoIterator<Item = &'p Partition>) -> TopicPartitionList {
-    let mut list = TopicPartitionList::new();
-    for (topic, partition) in partitions {
-        list.add_partition(topic, *partition);
-    }
-    list
-}
-
-fn pause<'p>(consumer: &BaseConsumer<Context>, partitions: impl IntoIterator<Item = &'p Partition>) {
-    let mut paused = paused(consumer);
-    let new: Vec<&Partition> = partitions
-        .into_iter()
-        .filter(|one| !paused.contains(*one))
-        .collect();
-    let list = list(new.iter().copied());
-    if list.count() > 0
-        && let Err(error) = consumer.pause(&list)
-    {
-        tracing::warn!(%error, "cannot pause partitions");
-    }
-    paused.extend(new.into_iter().cloned());
-}
-
-/// Only what is paused: librdkafka drops records that it has fetched when it resumes a partition that is not.
-fn resume<'p>(consumer: &BaseConsumer<Context>, partitions: impl IntoIterator<Item = &'p Partition>) {
-    let mut paused = paused(consumer);
-    let free: Vec<&Partition> = partitions.into_iter().filter(|one| paused.remove(*one)).collect();
-    let list = list(free);
-    if list.count() > 0
-        && let Err(error) = consumer.resume(&list)
-    {
-        tracing::warn!(%error, "cannot resume partitions");
-    }
-}
-
-fn paused(consumer: &BaseConsumer<Context>) -> MutexGuard<'_, BTreeSet<Partition>> {
-    consumer
-        .context()
-        .paused
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
 }
 
 fn commit(consumer: &BaseConsumer<Context>, offsets: &mut BTreeMap<Partition, i64>, mode: CommitMode) {

@@ -5,6 +5,7 @@
 //! moves in the transaction that applies the batch; offsets that are committed to Kafka are for people and
 //! their tools only. Who owns a partition is decided by the compare-and-set on that row, not by the group.
 
+mod group;
 mod kafka;
 mod queue;
 pub(crate) mod reading;
