@@ -98,7 +98,7 @@ fn entry<P: Participant>(id: Uuid, saga: String, name: String, traceparent: Opti
                 input,
                 saga: Some(key),
             },
-            Origin::Timer { name },
+            Origin::Timer { saga, name },
         ),
         _ => (
             What::Undecodable {

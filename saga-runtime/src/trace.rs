@@ -38,7 +38,7 @@ pub(crate) fn process_span<P: Participant>(participant: &'static str, entry: &En
             participant,
             saga,
         ),
-        Origin::Timer { name } => {
+        Origin::Timer { name, .. } => {
             tracing::info_span!("timer", otel.name = format!("timer {name}"), participant, saga)
         }
         Origin::Broken { .. } => return Span::none(),

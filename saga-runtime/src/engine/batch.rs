@@ -41,7 +41,7 @@ pub(crate) enum Origin {
     /// A command, with what makes it idempotent.
     Command(Idempotency),
     /// A timer that is due; it counts only if the row with this id is still there.
-    Timer { name: String },
+    Timer { saga: String, name: String },
     /// An effect's outcome; it counts only under the number of the current claim.
     Outcome {
         effect: Uuid,

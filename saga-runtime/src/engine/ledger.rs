@@ -10,15 +10,32 @@ use crate::engine::batch::{Entry, Origin};
 use crate::engine::decide::{NewEffect, TimerChange};
 use crate::error::Error;
 
-const LOCK_TIMERS: &str =
-    "select id from saga.timer where participant = $1 and id = any($2) order by saga, name for update";
+// Planned on an empty table, `participant = $1` alone looks selective enough, and every timer of the participant would be
+// read and compared. As a column of the list, behind a fence, it is one key with the other two.
+macro_rules! timers {
+    () => {
+        "(select $1::text as participant, saga, name, id
+          from unnest($2::text[], $3::text[], $4::uuid[]) as u (saga, name, id) offset 0) as n"
+    };
+}
+
+const LOCK_TIMERS: &str = concat!(
+    "select t.id from saga.timer t join ",
+    timers!(),
+    " on t.participant = n.participant and t.saga = n.saga and t.name = n.name and t.id = n.id
+ order by t.saga, t.name for update of t"
+);
 
 const LOCK_CLAIMS: &str = "\
 select e.id, e.claim_no from saga.effect e
   join unnest($1::uuid[], $2::int8[]) as c (id, claim_no) on c.id = e.id and c.claim_no = e.claim_no
  order by e.id for update of e";
 
-const DELETE_TIMERS: &str = "delete from saga.timer where participant = $1 and id = any($2)";
+const DELETE_TIMERS: &str = concat!(
+    "delete from saga.timer t using ",
+    timers!(),
+    " where t.participant = n.participant and t.saga = n.saga and t.name = n.name and t.id = n.id"
+);
 
 const DELETE_ANSWERED: &str = "delete from saga.effect where id = any($1)";
 
@@ -44,8 +61,9 @@ select $1, saga, name, id, due_at, traceparent
        set id = excluded.id, due_at = excluded.due_at, traceparent = excluded.traceparent";
 
 const CANCEL_TIMERS: &str = "\
-delete from saga.timer t using unnest($2::text[], $3::text[]) as n (saga, name)
- where t.participant = $1 and t.saga = n.saga and t.name = n.name";
+delete from saga.timer t
+ using (select $1::text as participant, saga, name from unnest($2::text[], $3::text[]) as u (saga, name) offset 0) as n
+ where t.participant = n.participant and t.saga = n.saga and t.name = n.name";
 
 /// The statements of this module.
 pub(crate) const STATEMENTS: &[(&str, &str)] = &[
@@ -59,6 +77,24 @@ pub(crate) const STATEMENTS: &[(&str, &str)] = &[
     ("cancel_timers", CANCEL_TIMERS),
 ];
 
+/// Timers, column by column.
+#[derive(Debug, Default)]
+struct Timers<'e> {
+    sagas: Vec<&'e str>,
+    names: Vec<&'e str>,
+    ids: Vec<Uuid>,
+}
+
+impl<'e> Timers<'e> {
+    fn extend<P: Participant>(&mut self, entry: &'e Entry<P>) {
+        if let Origin::Timer { saga, name } = &entry.origin {
+            self.sagas.push(saga);
+            self.names.push(name);
+            self.ids.push(entry.id);
+        }
+    }
+}
+
 /// Entries that count no more: timers that were moved or cancelled, answers under an older claim. Locks the
 /// rows of the others.
 pub(crate) async fn void<P: Participant>(
@@ -66,25 +102,27 @@ pub(crate) async fn void<P: Participant>(
     entries: &[Entry<P>],
 ) -> Result<BTreeSet<usize>, sqlx::Error> {
     let mut void = BTreeSet::new();
-    let timers: Vec<(usize, Uuid)> = entries
-        .iter()
-        .enumerate()
-        .filter(|(_, entry)| matches!(entry.origin, Origin::Timer { .. }))
-        .map(|(i, entry)| (i, entry.id))
-        .collect();
-    if !timers.is_empty() {
-        let ids: Vec<Uuid> = timers.iter().map(|(_, id)| *id).collect();
+    let mut timers = Timers::default();
+    for entry in entries {
+        timers.extend(entry);
+    }
+    if !timers.ids.is_empty() {
         let there: Vec<Uuid> = sqlx::query_scalar(LOCK_TIMERS)
             .bind(P::NAME)
-            .bind(ids)
+            .bind(timers.sagas)
+            .bind(timers.names)
+            .bind(timers.ids)
             .fetch_all(&mut *tx)
             .await?;
         let there: BTreeSet<Uuid> = there.into_iter().collect();
         void.extend(
-            timers
+            entries
                 .iter()
-                .filter(|(_, id)| !there.contains(id))
-                .map(|(i, _)| *i),
+                .enumerate()
+                .filter(|(_, entry)| {
+                    matches!(entry.origin, Origin::Timer { .. }) && !there.contains(&entry.id)
+                })
+                .map(|(i, _)| i),
         );
     }
     let claims: Vec<(usize, Uuid, i64)> = entries
@@ -122,7 +160,7 @@ pub(crate) async fn consume<P: Participant>(
     entries: &[Entry<P>],
     stays: impl Fn(usize) -> bool,
 ) -> Result<(), sqlx::Error> {
-    let (mut fired, mut answered, mut exhausted) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut fired, mut answered, mut exhausted) = (Timers::default(), Vec::new(), Vec::new());
     for entry in entries
         .iter()
         .enumerate()
@@ -130,7 +168,7 @@ pub(crate) async fn consume<P: Participant>(
         .map(|(_, entry)| entry)
     {
         match entry.origin {
-            Origin::Timer { .. } => fired.push(entry.id),
+            Origin::Timer { .. } => fired.extend(entry),
             Origin::Outcome {
                 effect,
                 exhausted: false,
@@ -144,10 +182,12 @@ pub(crate) async fn consume<P: Participant>(
             Origin::Record { .. } | Origin::Parked { .. } | Origin::Command(_) | Origin::Broken { .. } => {}
         }
     }
-    if !fired.is_empty() {
+    if !fired.ids.is_empty() {
         sqlx::query(DELETE_TIMERS)
             .bind(P::NAME)
-            .bind(fired)
+            .bind(fired.sagas)
+            .bind(fired.names)
+            .bind(fired.ids)
             .execute(&mut *tx)
             .await?;
     }

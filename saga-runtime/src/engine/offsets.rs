@@ -7,15 +7,18 @@ use sqlx::{PgConnection, PgPool};
 
 use crate::engine::batch::{Entry, Origin};
 
+// As everywhere, the consumer is a column of a fenced list: `o.consumer = $1` would have all of its partitions compared.
 const CLAIM: &str = "\
 update saga.consumer_offset o set next_offset = n.next
-  from unnest($2::text[], $3::int4[], $4::int8[], $5::int8[]) as n (topic, partition, expected, next)
- where o.consumer = $1 and o.topic = n.topic and o.partition = n.partition and o.next_offset = n.expected";
+  from (select $1::text as consumer, topic, partition, expected, next
+          from unnest($2::text[], $3::int4[], $4::int8[], $5::int8[]) as u (topic, partition, expected, next) offset 0) as n
+ where o.consumer = n.consumer and o.topic = n.topic and o.partition = n.partition and o.next_offset = n.expected";
 
 const SETTLE: &str = "\
 update saga.consumer_offset o set next_offset = n.next
-  from unnest($2::text[], $3::int4[], $4::int8[]) as n (topic, partition, next)
- where o.consumer = $1 and o.topic = n.topic and o.partition = n.partition";
+  from (select $1::text as consumer, topic, partition, next
+          from unnest($2::text[], $3::int4[], $4::int8[]) as u (topic, partition, next) offset 0) as n
+ where o.consumer = n.consumer and o.topic = n.topic and o.partition = n.partition";
 
 const NOTE_SOURCES: &str = "\
 insert into saga.consumer_source as s (consumer, topic, partition, source, last)
@@ -30,13 +33,13 @@ select $1, topic, partition, -2 from unnest($2::text[], $3::int4[]) as n (topic,
 
 const READ: &str = "\
 select o.topic, o.partition, o.next_offset from saga.consumer_offset o
-  join unnest($2::text[], $3::int4[]) as n (topic, partition) using (topic, partition)
- where o.consumer = $1";
+  join (select $1::text as consumer, topic, partition
+          from unnest($2::text[], $3::int4[]) as u (topic, partition) offset 0) as n using (consumer, topic, partition)";
 
 const READ_SOURCES: &str = "\
 select s.topic, s.partition, s.source, s.last from saga.consumer_source s
-  join unnest($2::text[], $3::int4[]) as n (topic, partition) using (topic, partition)
- where s.consumer = $1";
+  join (select $1::text as consumer, topic, partition
+          from unnest($2::text[], $3::int4[]) as u (topic, partition) offset 0) as n using (consumer, topic, partition)";
 
 /// The statements of this module.
 pub(crate) const STATEMENTS: &[(&str, &str)] = &[

@@ -34,10 +34,14 @@ select $1, key, topic, partition, "offset", record_key, headers::jsonb, payload,
 
 const STILL_WRONG: &str = "\
 update saga.parked_message m set reason = r.reason
-  from unnest($2::int8[], $3::text[]) as r (seq, reason)
- where m.participant = $1 and m.seq = r.seq";
+  from (select $1::text as participant, key, seq, reason
+          from unnest($2::text[], $3::int8[], $4::text[]) as u (key, seq, reason) offset 0) as r
+ where m.participant = r.participant and m.key = r.key and m.seq = r.seq";
 
-const TAKE_OUT: &str = "delete from saga.parked_message where participant = $1 and seq = any($2)";
+const TAKE_OUT: &str = "\
+delete from saga.parked_message m
+ using (select $1::text as participant, key, seq from unnest($2::text[], $3::int8[]) as u (key, seq) offset 0) as r
+ where m.participant = r.participant and m.key = r.key and m.seq = r.seq";
 
 /// The statements of this module.
 pub(crate) const STATEMENTS: &[(&str, &str)] = &[
@@ -169,15 +173,20 @@ pub(crate) async fn unpark<P: Participant>(
     entries: &[Entry<P>],
     parks: &[Park],
 ) -> Result<(), sqlx::Error> {
-    let (mut out, mut wrong, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut out_keys, mut out) = (Vec::new(), Vec::new());
+    let (mut wrong_keys, mut wrong, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
     for (i, entry) in entries.iter().enumerate() {
-        let Origin::Parked { seq, .. } = entry.origin else {
+        let Origin::Parked { record, seq } = &entry.origin else {
             continue;
         };
         match parks.iter().find(|park| park.entry == i) {
-            None => out.push(seq),
+            None => {
+                out_keys.push(record.quarantine_key());
+                out.push(*seq);
+            }
             Some(park) => {
-                wrong.push(seq);
+                wrong_keys.push(record.quarantine_key());
+                wrong.push(*seq);
                 reasons.push(park.reason.as_deref().map(text));
             }
         }
@@ -185,6 +194,7 @@ pub(crate) async fn unpark<P: Participant>(
     if !out.is_empty() {
         sqlx::query(TAKE_OUT)
             .bind(participant)
+            .bind(out_keys)
             .bind(out)
             .execute(&mut *tx)
             .await?;
@@ -192,6 +202,7 @@ pub(crate) async fn unpark<P: Participant>(
     if !wrong.is_empty() {
         sqlx::query(STILL_WRONG)
             .bind(participant)
+            .bind(wrong_keys)
             .bind(wrong)
             .bind(reasons)
             .execute(tx)
