@@ -52,8 +52,16 @@ pub trait Participant: Debug + Send + Sync + 'static {
     /// The saga that an input belongs to; `None` if it touches shared rows only.
     fn key(&self, input: &Self::Input) -> Option<Self::Key>;
 
-    /// The shared rows that `decide` may ask for.
+    /// The shared rows that `decide` may change. They are locked until the commit, so whoever touches the same row
+    /// waits.
     fn touches(&self, state: &Self::State, input: &Self::Input) -> BTreeSet<Self::SharedKey> {
+        let _ = (state, input);
+        BTreeSet::new()
+    }
+
+    /// The shared rows that `decide` only looks at, such as a price. Nobody waits for them, and they may change before
+    /// the commit: so nothing may depend on their staying as they are.
+    fn reads(&self, state: &Self::State, input: &Self::Input) -> BTreeSet<Self::SharedKey> {
         let _ = (state, input);
         BTreeSet::new()
     }
@@ -91,7 +99,8 @@ pub struct Decision<P: Participant + ?Sized> {
 /// Why there is no decision.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// A shared row was asked for that `touches` did not name, or that this batch did not load.
+    /// A shared row was asked for that neither `touches` nor `reads` named or that this batch did not load, or one was
+    /// to be written that is not locked.
     #[error("a shared row was not loaded")]
     NotLoaded,
     /// This input cannot come in this state, or its numbers cannot be. The key is parked with this reason.

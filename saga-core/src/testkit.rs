@@ -63,7 +63,7 @@ impl<'p, P: Participant> Given<'p, P> {
         self
     }
 
-    /// An input comes. Only rows that `touches` names are loaded, as in production.
+    /// An input comes. Only rows that `touches` and `reads` name are loaded, as in production.
     #[must_use]
     pub fn when(self, input: P::Input) -> Then<'p, P> {
         self.when_as(Uuid::from_u128(1), input)
@@ -73,14 +73,16 @@ impl<'p, P: Participant> Given<'p, P> {
     #[must_use]
     pub fn when_as(self, id: Uuid, input: P::Input) -> Then<'p, P> {
         let touched = self.participant.touches(&self.state, &input);
+        let read = self.participant.reads(&self.state, &input);
         let there = self.shared;
-        let mut rows = Rows::new(touched.into_iter().map(|key| {
+        let find = |key| {
             let row = there
                 .iter()
                 .find(|(k, _)| *k == key)
                 .and_then(|(_, row)| row.clone());
             (key, row)
-        }));
+        };
+        let mut rows = Rows::new(touched.into_iter().map(find)).reading(read.into_iter().map(find));
         let mut view = rows.view();
         let result = self.participant.decide(
             self.state,

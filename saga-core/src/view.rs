@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::participant::Fault;
 
-/// The shared rows that a batch has locked, and which of them it changed. `None` is a row that was looked
+/// The shared rows of a batch, which of them are locked, and which it changed. `None` is a row that was looked
 /// for and is not there, which is not the same as one that nobody looked for.
 #[derive(Clone, Debug)]
 pub struct Rows<K, V> {
     loaded: BTreeMap<K, Option<V>>,
+    locked: BTreeSet<K>,
     changed: BTreeSet<K>,
 }
 
@@ -25,10 +26,21 @@ pub struct View<'r, K, V> {
 impl<K: Ord + Clone, V: Clone + PartialEq> Rows<K, V> {
     /// Rows that were loaded under lock.
     pub fn new(loaded: impl IntoIterator<Item = (K, Option<V>)>) -> Self {
+        let loaded: BTreeMap<K, Option<V>> = loaded.into_iter().collect();
         Self {
-            loaded: loaded.into_iter().collect(),
+            locked: loaded.keys().cloned().collect(),
+            loaded,
             changed: BTreeSet::new(),
         }
+    }
+
+    /// And rows that were only read. A row that is locked stays as it was when it was locked.
+    #[must_use]
+    pub fn reading(mut self, read: impl IntoIterator<Item = (K, Option<V>)>) -> Self {
+        for (key, row) in read {
+            self.loaded.entry(key).or_insert(row);
+        }
+        self
     }
 
     /// A view for one decision.
@@ -37,11 +49,6 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Rows<K, V> {
             rows: self,
             written: BTreeMap::new(),
         }
-    }
-
-    /// Whether all of `keys` were loaded.
-    pub fn has(&self, keys: &BTreeSet<K>) -> bool {
-        keys.iter().all(|key| self.loaded.contains_key(key))
     }
 
     /// The row of `key`, if it was loaded and is there.
@@ -62,7 +69,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> View<'_, K, V> {
     /// The row of `key`; `None` if there is no such row.
     ///
     /// # Errors
-    /// [`Fault::NotLoaded`] if the batch did not lock it: the shell commits what it has and begins again
+    /// [`Fault::NotLoaded`] if the batch did not load it: the shell commits what it has and begins again
     /// with this input.
     pub fn get(&self, key: &K) -> Result<Option<&V>, Fault> {
         if let Some(value) = self.written.get(key) {
@@ -80,7 +87,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> View<'_, K, V> {
     /// # Errors
     /// [`Fault::NotLoaded`]: writing what was not locked would lose somebody else's write.
     pub fn put(&mut self, key: K, value: V) -> Result<(), Fault> {
-        if !self.rows.loaded.contains_key(&key) {
+        if !self.rows.locked.contains(&key) {
             return Err(Fault::NotLoaded);
         }
         self.written.insert(key, value);
@@ -134,5 +141,15 @@ mod tests {
         assert_eq!(view.get(&"absent"), Ok(None));
         assert_eq!(view.get(&"unknown"), Err(Fault::NotLoaded));
         assert_eq!(view.put("unknown", 1), Err(Fault::NotLoaded));
+    }
+
+    #[test]
+    fn a_row_that_was_only_read_cannot_be_written() {
+        let mut rows = Rows::new([("a", Some(1))]).reading([("a", Some(2)), ("b", Some(3))]);
+        let mut view = rows.view();
+        assert_eq!(view.get(&"a"), Ok(Some(&1)), "as it was locked");
+        assert_eq!(view.get(&"b"), Ok(Some(&3)));
+        assert_eq!(view.put("b", 4), Err(Fault::NotLoaded));
+        assert_eq!(view.put("a", 4), Ok(()));
     }
 }

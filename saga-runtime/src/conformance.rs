@@ -97,6 +97,12 @@ impl<P: Participant, S: Store<P>> Suite<'_, P, S> {
         equal(RULE, &each_once(RULE, self.load(RULE, &mut tx).await?)?, &unheard)?;
         let none: BTreeMap<P::SharedKey, Option<P::Shared>> =
             self.shared_keys().into_iter().map(|key| (key, None)).collect();
+        // Read first: what is locked may have been put there for it.
+        equal(
+            SHARED,
+            &each_once(SHARED, self.read_shared(SHARED, &mut tx).await?)?,
+            &none,
+        )?;
         equal(
             SHARED,
             &each_once(SHARED, self.load_shared(SHARED, &mut tx).await?)?,
@@ -186,6 +192,11 @@ impl<P: Participant, S: Store<P>> Suite<'_, P, S> {
             equal(
                 RULE,
                 &each_once(RULE, self.load_shared(RULE, &mut tx).await?)?,
+                &shared,
+            )?;
+            equal(
+                RULE,
+                &each_once(RULE, self.read_shared(RULE, &mut tx).await?)?,
                 &shared,
             )?;
         }
@@ -280,6 +291,14 @@ impl<P: Participant, S: Store<P>> Suite<'_, P, S> {
         tx: &mut PgConnection,
     ) -> Result<Rows<P::SharedKey, Option<P::Shared>>, Broken> {
         ok(rule, self.store.load_shared(tx, &self.shared_keys()).await)
+    }
+
+    async fn read_shared(
+        &self,
+        rule: &'static str,
+        tx: &mut PgConnection,
+    ) -> Result<Rows<P::SharedKey, Option<P::Shared>>, Broken> {
+        ok(rule, self.store.read_shared(tx, &self.shared_keys()).await)
     }
 
     async fn begin(&self, rule: &'static str) -> Result<Transaction<'static, Postgres>, Broken> {

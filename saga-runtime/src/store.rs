@@ -50,6 +50,16 @@ pub trait Store<P: Participant>: Send + Sync + 'static {
         async { Ok(Vec::new()) }
     }
 
+    /// Answers each of `keys` once, as [`load_shared`](Self::load_shared) does, but locks and inserts nothing: for rows
+    /// that a participant `reads`. The default locks them all the same, which is right and slow.
+    fn read_shared(
+        &self,
+        tx: &mut PgConnection,
+        keys: &[P::SharedKey],
+    ) -> impl Future<Output = Result<Rows<P::SharedKey, Option<P::Shared>>, sqlx::Error>> + Send {
+        self.load_shared(tx, keys)
+    }
+
     /// Writes what changed. Every key was loaded in the same transaction. `now` is the instant of the batch.
     fn save(
         &self,

@@ -90,11 +90,13 @@ impl<S: Clone + Eq> Seat<S> {
         input: P::Input,
     ) -> Result<Told, String> {
         let on = input.spec();
-        let touched = participant.touches(&self.state, &input);
-        let mut rows = Rows::new(touched.into_iter().map(|key| {
+        let find = |key| {
             let row = shared.get(&key).cloned();
             (key, row)
-        }));
+        };
+        let touched = participant.touches(&self.state, &input).into_iter().map(find);
+        let read = participant.reads(&self.state, &input).into_iter().map(find);
+        let mut rows = Rows::new(touched).reading(read);
         let mut view = rows.view();
         let at = At {
             input,

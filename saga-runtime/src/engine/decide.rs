@@ -159,7 +159,7 @@ pub(crate) fn decide<P: Participant>(
                 break;
             }
             Err(Fault::NotLoaded) => {
-                let reason = "decide asked for a shared row that touches did not name".to_owned();
+                let reason = "decide asked for a shared row that touches and reads did not name, or wrote one that touches did not".to_owned();
                 park(&mut out, &mut loaded.parked, i, entry, Some(reason));
                 continue;
             }

@@ -212,27 +212,36 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
         sagas: &BTreeMap<P::Key, P::State>,
     ) -> Result<Rows<P::SharedKey, P::Shared>, Error> {
         let unheard = P::State::default();
-        let touched: BTreeSet<P::SharedKey> = live(entries, void)
-            .filter_map(|(_, entry)| match &entry.what {
-                What::Input { input, saga } => {
-                    let state = saga.as_ref().and_then(|key| sagas.get(key)).unwrap_or(&unheard);
-                    Some(self.participant.touches(state, input))
-                }
-                What::Undecodable { .. } | What::Pass => None,
-            })
-            .flatten()
-            .collect();
-        if touched.is_empty() {
-            return Ok(Rows::new([]));
+        let (mut touched, mut read) = (BTreeSet::new(), BTreeSet::new());
+        for (_, entry) in live(entries, void) {
+            if let What::Input { input, saga } = &entry.what {
+                let state = saga.as_ref().and_then(|key| sagas.get(key)).unwrap_or(&unheard);
+                touched.extend(self.participant.touches(state, input));
+                read.extend(self.participant.reads(state, input));
+            }
         }
-        let touched: Vec<P::SharedKey> = touched.into_iter().collect();
-        let rows = self
-            .store
-            .load_shared(tx, &touched)
-            .await
-            .map_err(|source| self.failed("load shared rows", source))?;
-        all_answered::<P>(touched.len(), rows.len())?;
-        Ok(Rows::new(rows))
+        read.retain(|key| !touched.contains(key));
+        let mut locked = Vec::new();
+        if !touched.is_empty() {
+            let touched: Vec<P::SharedKey> = touched.into_iter().collect();
+            locked = self
+                .store
+                .load_shared(tx, &touched)
+                .await
+                .map_err(|source| self.failed("load shared rows", source))?;
+            all_answered::<P>(touched.len(), locked.len())?;
+        }
+        let mut seen = Vec::new();
+        if !read.is_empty() {
+            let read: Vec<P::SharedKey> = read.into_iter().collect();
+            seen = self
+                .store
+                .read_shared(tx, &read)
+                .await
+                .map_err(|source| self.failed("read shared rows", source))?;
+            all_answered::<P>(read.len(), seen.len())?;
+        }
+        Ok(Rows::new(locked).reading(seen))
     }
 
     async fn write(

@@ -36,7 +36,7 @@ async fn each_mistake_of_a_store_breaks_its_rule() -> Result<()> {
     const SAVED: &str = "what was saved is loaded, and nothing else has changed";
     use Mistake::{
         AColumnNotSaved, NoLock, NoRowBeforeTheLock, OneNotSaved, OthersSaved, PrunesTooEarly,
-        PrunesWhatWasSaved,
+        PrunesWhatWasSaved, ReadsNothing,
     };
     let world = World::new().await?;
     for (mistake, rule) in [
@@ -51,6 +51,7 @@ async fn each_mistake_of_a_store_breaks_its_rule() -> Result<()> {
         (OneNotSaved(Part::Sagas), SAVED),
         (OneNotSaved(Part::Shared), SAVED),
         (OthersSaved, SAVED),
+        (ReadsNothing, SAVED),
         (PrunesTooEarly, "a saga is pruned only when its retention is over"),
         (PrunesWhatWasSaved, "what is pruned as blank says nothing"),
     ] {
@@ -112,6 +113,7 @@ enum Mistake {
     AColumnNotSaved,
     OneNotSaved(Part),
     OthersSaved,
+    ReadsNothing,
     PrunesTooEarly,
     PrunesWhatWasSaved,
 }
@@ -171,6 +173,17 @@ impl Store<Kiosk> for Mistaken {
             return Ok(rows);
         }
         Pg.load_shared(tx, keys).await
+    }
+
+    async fn read_shared(
+        &self,
+        tx: &mut PgConnection,
+        keys: &[String],
+    ) -> Result<Rows<String, Option<i64>>, sqlx::Error> {
+        if self.0 == Mistake::ReadsNothing {
+            return Ok(keys.iter().map(|key| (key.clone(), None)).collect());
+        }
+        self.load_shared(tx, keys).await
     }
 
     async fn save(

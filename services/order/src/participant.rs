@@ -90,11 +90,19 @@ impl Participant for Orders {
         }
     }
 
-    fn touches(&self, order: &Order, input: &In) -> BTreeSet<ProductId> {
+    fn touches(&self, _: &Order, input: &In) -> BTreeSet<ProductId> {
+        match input {
+            In::ProductCreated(event) => [event.product_id].into(),
+            In::PriceChanged(event) => [event.product_id].into(),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// An order is placed at the price that is known now. All orders of a product read the same row: locked, they would
+    /// wait for each other's commits.
+    fn reads(&self, order: &Order, input: &In) -> BTreeSet<ProductId> {
         match (order, input) {
             (Order::Absent, In::PlaceOrder(command)) => command.basket.products(),
-            (_, In::ProductCreated(event)) => [event.product_id].into(),
-            (_, In::PriceChanged(event)) => [event.product_id].into(),
             _ => BTreeSet::new(),
         }
     }

@@ -49,6 +49,14 @@ impl Store<Orders> for Tables {
         prices::lock(tx, keys).await
     }
 
+    async fn read_shared(
+        &self,
+        tx: &mut PgConnection,
+        keys: &[ProductId],
+    ) -> Result<Rows<ProductId, Option<Money>>, sqlx::Error> {
+        prices::read(tx, keys).await
+    }
+
     async fn save(
         &self,
         tx: &mut PgConnection,

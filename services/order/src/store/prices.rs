@@ -12,6 +12,10 @@ insert into price (product_id) select product_id from unnest($1::uuid[]) as k (p
 const LOCK: &str = "\
 select product_id, price_minor, currency from price where product_id = any($1) order by product_id for update";
 
+const READ: &str = "\
+select k.product_id, p.price_minor, p.currency
+  from unnest($1::uuid[]) as k (product_id) left join price p on p.product_id = k.product_id";
+
 const SAVE: &str = "\
 update price p set price_minor = n.price_minor, currency = n.currency
   from unnest($1::uuid[], $2::int8[], $3::text[]) as n (product_id, price_minor, currency)
@@ -25,6 +29,7 @@ delete from price where product_id = any(array(
 pub(super) const ALL: &[(&str, &str)] = &[
     ("prices::insert_absent", INSERT_ABSENT),
     ("prices::lock", LOCK),
+    ("prices::read", READ),
     ("prices::save", SAVE),
     ("prices::prune", PRUNE),
 ];
@@ -35,8 +40,20 @@ pub(super) async fn lock(
 ) -> Result<Rows<ProductId, Option<Money>>, sqlx::Error> {
     let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
     sqlx::query(INSERT_ABSENT).bind(&ids).execute(&mut *tx).await?;
-    let rows: Vec<(Uuid, Option<i64>, Option<String>)> =
-        sqlx::query_as(LOCK).bind(&ids).fetch_all(tx).await?;
+    prices(sqlx::query_as(LOCK).bind(&ids).fetch_all(tx).await?)
+}
+
+pub(super) async fn read(
+    tx: &mut PgConnection,
+    keys: &[ProductId],
+) -> Result<Rows<ProductId, Option<Money>>, sqlx::Error> {
+    let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+    prices(sqlx::query_as(READ).bind(&ids).fetch_all(tx).await?)
+}
+
+fn prices(
+    rows: Vec<(Uuid, Option<i64>, Option<String>)>,
+) -> Result<Rows<ProductId, Option<Money>>, sqlx::Error> {
     rows.into_iter()
         .map(|(id, minor, currency)| {
             let price = minor.zip(currency).map(|(minor, currency)| {

@@ -89,6 +89,29 @@ async fn the_store_keeps_the_rules() {
         .unwrap();
 }
 
+/// Orders of one product do not wait for each other, nor for a change of its price.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_price_is_read_without_a_lock() {
+    let world = world().await;
+    let product = ProductId(Uuid::new_v4());
+    let price = Money::new(250, Currency::EUR);
+    let mut publishing = world.pool.begin().await.unwrap();
+    Tables.load_shared(&mut publishing, &[product]).await.unwrap();
+    Tables
+        .save(&mut publishing, &[], &[(product, price)], Utc::now())
+        .await
+        .unwrap();
+
+    let mut placing = world.pool.begin().await.unwrap();
+    let impatient = "set local lock_timeout = '50ms'";
+    sqlx::query(impatient).execute(&mut *placing).await.unwrap();
+    let known = Tables.read_shared(&mut placing, &[product]).await.unwrap();
+    assert_eq!(known, [(product, None)], "not committed yet");
+    publishing.commit().await.unwrap();
+    let known = Tables.read_shared(&mut placing, &[product]).await.unwrap();
+    assert_eq!(known, [(product, Some(price))]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_statement_runs_as_the_service_s_role() {
     let engine = saga_runtime::statements().map(|(_, name, sql)| (name, sql));
