@@ -35,6 +35,7 @@ pub mod status;
 
 /// Points at which a test makes it fail.
 mod fault;
+mod idle;
 
 /// One relay's time with the lease.
 mod tenure;

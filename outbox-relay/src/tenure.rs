@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::fault;
+use crate::idle::Idle;
 use crate::kafka::refusal::Unsendable;
 use crate::keeper::{Keeper, Ledger};
 use crate::options::Options;
@@ -125,19 +126,19 @@ impl Tenure {
                 return Ok(());
             }
         }
-        let mut idle = Backoff::new(self.options.poll);
+        let mut idle = Idle::new(self.options.poll);
         while !cancel.is_cancelled() {
             if let Some(window) = self.windows.open(&mut self.connection).await? {
                 fault::point("relay::after_window_commit", &self.shared.owner).await?;
-                idle.reset();
+                idle.wake();
                 if !self.publish(&mut publisher, &window, cancel).await? {
                     break;
                 }
             } else {
                 self.shared.set_oldest(None);
                 tokio::select! {
-                    () = self.shared.doorbell.notified() => idle.reset(),
-                    () = tokio::time::sleep(idle.next()) => {}
+                    () = self.shared.doorbell.notified() => idle.wake(),
+                    () = tokio::time::sleep(idle.wait()) => {}
                     () = cancel.cancelled() => {}
                 }
             }

@@ -1,0 +1,84 @@
+//! How long an idle relay waits before it looks again.
+
+use std::time::Duration;
+
+/// Short waits while the source was busy a moment ago, longer ones when it has been quiet.
+///
+/// What follows an event is often another one soon: the answer of the next service to it. A relay that has just fallen
+/// asleep would add its longest wait to each step of a saga.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    shortest: Duration,
+    longest: Duration,
+    next: Duration,
+    waited: Duration,
+}
+
+/// The longest wait while the source is awake.
+const BRISK: Duration = Duration::from_millis(5);
+/// For how long a source is awake after its last window.
+const AWAKE: Duration = Duration::from_secs(1);
+
+impl Idle {
+    pub(crate) fn new((shortest, longest): (Duration, Duration)) -> Self {
+        Self {
+            shortest,
+            longest,
+            next: shortest,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// There was nothing: the time to wait.
+    pub(crate) fn wait(&mut self) -> Duration {
+        let wait = self.next;
+        self.waited += wait;
+        let most = if self.waited < AWAKE {
+            BRISK.min(self.longest)
+        } else {
+            self.longest
+        };
+        self.next = (wait * 2).min(most);
+        wait
+    }
+
+    /// There was something, or somebody says that there is.
+    pub(crate) fn wake(&mut self) {
+        self.next = self.shortest;
+        self.waited = Duration::ZERO;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn waits_stay_short_for_a_second_and_then_grow_to_the_longest() {
+        let mut idle = Idle::new((MS(1), MS(100)));
+        let mut waited = Duration::ZERO;
+        for expected in [1, 2, 4, 5, 5] {
+            let wait = idle.wait();
+            assert_eq!(wait, MS(expected));
+            waited += wait;
+        }
+        while waited < AWAKE {
+            let wait = idle.wait();
+            assert_eq!(wait, BRISK);
+            waited += wait;
+        }
+        let asleep: Vec<_> = (0..6).map(|_| idle.wait()).collect();
+        assert_eq!(asleep, [10, 20, 40, 80, 100, 100].map(MS));
+        idle.wake();
+        assert_eq!(idle.wait(), MS(1));
+    }
+
+    #[test]
+    fn a_longest_wait_that_is_shorter_holds_from_the_start() {
+        let mut idle = Idle::new((MS(1), MS(2)));
+        let waits: Vec<_> = (0..1000).map(|_| idle.wait()).collect();
+        assert_eq!(waits.iter().max(), Some(&MS(2)));
+    }
+}
