@@ -214,6 +214,12 @@ impl std::fmt::Debug for DatabaseUrl {
     }
 }
 
+/// How many transactions of one kind a service has at the same time, if nobody says otherwise.
+pub(crate) fn workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).clamp(1, 4)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

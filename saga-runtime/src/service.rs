@@ -75,6 +75,7 @@ impl ServiceConfig {
         consumer.session_timeout = env.duration_ms("KAFKA_SESSION_TIMEOUT_MS", consumer.session_timeout);
         let mut commands = command::Options::default();
         commands.waiting_max = env.bounded("COMMANDS_WAITING_MAX", commands.waiting_max, 1..=1_000_000);
+        commands.workers = env.bounded("COMMANDS_WORKERS", commands.workers, 1..=64);
         commands.batch_max = env.bounded("COMMANDS_BATCH_MAX", commands.batch_max, 1..=10_000);
         let mut effects = effect::Options::default();
         effects.concurrency = env.bounded("EFFECTS_CONCURRENCY", effects.concurrency, 1..=10_000);

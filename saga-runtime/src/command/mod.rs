@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::database;
 use crate::engine::batch::{Entry, Idempotency, Origin, What};
 use crate::engine::decide::Reply;
 use crate::engine::{Applied, Engine, Told};
@@ -25,7 +26,7 @@ pub struct Options {
     pub waiting_max: usize,
     /// Commands in one transaction.
     pub batch_max: usize,
-    /// Transactions at the same time. A second one fills while the first waits for the disk.
+    /// Transactions at the same time: half the cores, up to 4. A second one fills while the first waits for the disk.
     pub workers: usize,
     /// How long a command is tried while the database is away, if its caller set no deadline.
     pub patience: Duration,
@@ -36,7 +37,7 @@ impl Default for Options {
         Self {
             waiting_max: 2048,
             batch_max: 256,
-            workers: 2,
+            workers: database::workers(),
             patience: Duration::from_secs(10),
         }
     }

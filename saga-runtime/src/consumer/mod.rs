@@ -20,6 +20,7 @@ use saga_core::{Participant, input};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::database;
 use crate::engine::Engine;
 use crate::pause::Pauses;
 use crate::store::Store;
@@ -27,7 +28,8 @@ use crate::store::Store;
 /// How a participant consumes.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Transactions at the same time. Each takes partitions of its own.
+    /// Transactions at the same time, each with partitions of its own: half the cores, up to 4. The rest is PostgreSQL's
+    /// and Kafka's, and fewer transactions are larger ones, which cost less.
     pub workers: usize,
     /// Records in one transaction.
     pub batch_max: usize,
@@ -40,7 +42,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            workers: 2,
+            workers: database::workers(),
             batch_max: 500,
             waiting_max: 5_000,
             session_timeout: Duration::from_secs(10),
