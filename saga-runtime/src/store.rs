@@ -72,7 +72,8 @@ pub trait Store<P: Participant>: Send + Sync + 'static {
     /// Deletes at most `limit` sagas that ended before `before`, and says how many there were. A service that
     /// keeps its history keeps the default, which deletes nothing.
     ///
-    /// What is deleted forgets its barrier: the retention has to be longer than the topics'.
+    /// What is deleted forgets its barrier: the retention has to be longer than the topics', and a saga whose key is
+    /// parked stays, since its messages may still be replayed.
     fn prune(
         &self,
         tx: &mut PgConnection,

@@ -62,17 +62,22 @@ async fn only_what_ended_long_ago_is_pruned() -> Result<()> {
     let world = world().await?;
     let now = chrono::Utc::now();
     let retention = Retention::default().ended_sagas;
+    let parked = new_order();
+    sqlx::query("insert into saga.parked_key (participant, key, reason) values ('inventory', $1, 'a test')")
+        .bind(parked.to_string())
+        .execute(&world.pool)
+        .await?;
     let states = [
-        (Hold::Held { lines: vec![] }, now - 2 * retention),
-        (Hold::Closed(Closing::Sold), now - 2 * retention),
-        (Hold::Closed(Closing::Cancelled), now - 2 * retention),
-        (Hold::Closed(Closing::Rejected), now),
+        (parked, Hold::Closed(Closing::Sold), now - 2 * retention),
+        (new_order(), Hold::Held { lines: vec![] }, now - 2 * retention),
+        (new_order(), Hold::Closed(Closing::Sold), now - 2 * retention),
+        (new_order(), Hold::Closed(Closing::Cancelled), now - 2 * retention),
+        (new_order(), Hold::Closed(Closing::Rejected), now),
     ];
     let mut kept = Vec::new();
-    for (state, at) in states {
-        let key = new_order();
+    for (key, state, at) in states {
         let ended = matches!(state, Hold::Closed(_));
-        if !(ended && at < now) {
+        if key == parked || !(ended && at < now) {
             kept.push((key, state.clone()));
         }
         let mut tx = world.pool.begin().await?;
