@@ -1,6 +1,8 @@
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::net::TcpListener;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -135,19 +137,19 @@ impl Ports {
     }
 }
 
-/// `N` ports on 127.0.0.1 that nobody listens on right now.
+/// `N` ports on 127.0.0.1 that nobody listens on right now, and that this process has not been given before: whoever
+/// was given one may need a while until it listens.
 ///
 /// # Errors
 /// If 200 random picks were all taken.
 pub fn free<const N: usize>() -> Result<[u16; N], StackError> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut found = Vec::with_capacity(N);
-    // Bound until all are found, so that none is picked twice.
-    let mut held = Vec::with_capacity(N);
     for _ in 0..FREE_TRIES {
         let random = u32::from_str_radix(&random_hex()?[..8], 16).unwrap_or_default();
         let port = FREE_FROM + u16::try_from(random % FREE_COUNT).unwrap_or_default();
-        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
-            held.push(listener);
+        if is_free(port) && given.insert(port) {
             found.push(port);
         }
         if let Ok(ports) = <[u16; N]>::try_from(found.as_slice()) {
@@ -162,4 +164,19 @@ pub fn free<const N: usize>() -> Result<[u16; N], StackError> {
 /// Whether nobody listens on this port of 127.0.0.1.
 pub(crate) fn is_free(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_given_once() {
+        let mut given = BTreeSet::new();
+        // As many as would hardly ever differ if each were drawn alone.
+        for _ in 0..100 {
+            given.extend(free::<6>().expect("there are thousands"));
+        }
+        assert_eq!(given.len(), 600);
+    }
 }
