@@ -40,6 +40,8 @@ pub const BATCH_RETRIES: &str = "saga_batch_retries_total";
 pub const DUPLICATES: &str = "saga_duplicates_total";
 /// Records of a type that the participant does not read.
 pub const IGNORED: &str = "saga_ignored_total";
+/// Partitions that are not read for now, since too many of their records wait for a worker.
+pub const PARTITIONS_HELD: &str = "saga_partitions_held";
 /// Partitions that were stopped because records are missing.
 pub const PARTITIONS_STOPPED: &str = "saga_partitions_stopped";
 /// Commands, by how they ended.

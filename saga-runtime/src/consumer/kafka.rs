@@ -18,6 +18,7 @@ use crate::consumer::group::{self, Context, Rebalance, Rebalances};
 use crate::consumer::queue::Sender;
 use crate::consumer::worker::{Message, Order, Partition};
 use crate::consumer::{Error, Options};
+use crate::metrics as names;
 use crate::pause::Pauses;
 use crate::record::Record;
 
@@ -69,6 +70,7 @@ impl Poll {
             assigned: BTreeSet::new(),
             stopped: BTreeSet::new(),
             seeks: BTreeMap::new(),
+            behind: 0,
         };
         let mut committed = Instant::now();
         let mut to_commit: BTreeMap<Partition, i64> = BTreeMap::new();
@@ -95,7 +97,7 @@ impl Poll {
                     consumer: self.consumer.clone(),
                 });
             }
-            self.hold(&consumer, &state);
+            self.hold(&consumer, &mut state);
             if committed.elapsed() >= COMMIT {
                 committed = Instant::now();
                 commit(&consumer, &mut to_commit, CommitMode::Async);
@@ -267,7 +269,7 @@ impl Poll {
     /// Not to be read are partitions that stopped for good; all of them while an operator has paused the participant;
     /// and, as back-pressure, those of a worker for which too many records wait, until half of these are done:
     /// librdkafka throws away what it has fetched of a partition that is paused, so not for a moment's sake.
-    fn hold(&self, consumer: &BaseConsumer<Context>, state: &State) {
+    fn hold(&self, consumer: &BaseConsumer<Context>, state: &mut State) {
         let is_paused = self.pauses.is_paused(self.participant, crate::pause::ALL);
         let held = consumer.context().paused();
         let is_behind = |partition: &Partition| {
@@ -278,12 +280,23 @@ impl Poll {
             };
             self.workers[self.worker(partition.1)].waiting() > bound
         };
+        let behind = state
+            .assigned
+            .iter()
+            .filter(|partition| is_behind(partition))
+            .count();
         let wanted: BTreeSet<Partition> = state
             .assigned
             .iter()
             .filter(|partition| is_paused || state.stopped.contains(*partition) || is_behind(partition))
             .cloned()
             .collect();
+        if behind != state.behind {
+            state.behind = behind;
+            #[allow(clippy::cast_precision_loss)]
+            metrics::gauge!(names::PARTITIONS_HELD, "participant" => self.participant, "consumer" => self.consumer.clone())
+                .set(behind as f64);
+        }
         group::pause(consumer, &wanted);
         group::resume(consumer, held.difference(&wanted));
     }
@@ -299,6 +312,8 @@ struct State {
     stopped: BTreeSet<Partition>,
     /// To be read from another offset.
     seeks: BTreeMap<Partition, i64>,
+    /// How many are held as back-pressure.
+    behind: usize,
 }
 
 impl State {

@@ -305,6 +305,36 @@ async fn a_partition_that_was_paused_when_it_left_is_read_when_it_comes_back() -
     first.stop().await
 }
 
+/// What comes faster than it is applied waits in Kafka, not in memory, and everybody can see that it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_does_not_keep_up_is_not_fed_on() -> Result<()> {
+    let world = World::new().await?;
+    world.run("insert into visit (id) values ('v')").await?;
+    let mut blocker = world.admin.begin().await?;
+    sqlx::query("select from visit for update")
+        .execute(&mut *blocker)
+        .await?;
+    let service = world
+        .start_with(
+            "a",
+            &[
+                ("KIOSK_CONSUMER_WAITING_MAX", "20"),
+                ("KIOSK_CONSUMER_WORKERS", "1"),
+            ],
+        )
+        .await?;
+    for n in 0..400 {
+        world.send_at(&made("v", n), u64::try_from(n)? + 1, None)?;
+    }
+    world.flush()?;
+    // All that this worker reads.
+    service.until_metric(&world, "saga_partitions_held", "4").await?;
+    blocker.rollback().await?;
+    world.until(VISITED, 400).await?;
+    service.until_metric(&world, "saga_partitions_held", "0").await?;
+    service.stop().await
+}
+
 /// Somebody else moves the offset behind our back: the compare-and-set finds out, and we go on from there.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_lost_the_partition_writes_nothing() -> Result<()> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use quadrille_process::config::Env;
-use quadrille_process::telemetry::TelemetryConfig;
+use quadrille_process::telemetry::{Telemetry, TelemetryConfig};
 use quadrille_process::{About, Health, Process};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::ClientConfig;
@@ -44,6 +44,7 @@ pub(crate) struct World {
 pub(crate) struct Running {
     pub(crate) handle: Handle<Kiosk>,
     pub(crate) health: Health,
+    telemetry: Telemetry,
     stop: CancellationToken,
     task: JoinHandle<Result<(), saga_runtime::service::Error>>,
 }
@@ -89,6 +90,10 @@ impl World {
     }
 
     pub(crate) async fn start(&self, instance: &str) -> Result<Running> {
+        self.start_with(instance, &[]).await
+    }
+
+    pub(crate) async fn start_with(&self, instance: &str, settings: &[(&str, &str)]) -> Result<Running> {
         let mut env = Env::from_pairs(
             "KIOSK",
             [
@@ -97,11 +102,12 @@ impl World {
                 ("QUADRILLE_PREFIX", self.prefix.as_str()),
                 ("KIOSK_INSTANCE", instance),
                 ("KIOSK_KAFKA_SESSION_TIMEOUT_MS", "2000"),
-            ],
+            ]
+            .into_iter()
+            .chain(settings.iter().copied()),
         );
         let config = env.build(ServiceConfig::from_env)?;
-        let (telemetry, _) =
-            quadrille_process::telemetry::Telemetry::build(&TelemetryConfig::quiet("kiosk"))?;
+        let (telemetry, _) = Telemetry::build(&TelemetryConfig::quiet("kiosk"))?;
         let process = Process {
             about: About {
                 name: "kiosk",
@@ -125,6 +131,7 @@ impl World {
         Ok(Running {
             handle,
             health: process.health,
+            telemetry: process.telemetry,
             stop: process.shutdown,
             task,
         })
@@ -265,6 +272,26 @@ impl World {
 }
 
 impl Running {
+    /// Waits until a metric of this consumer has this value.
+    pub(crate) async fn until_metric(&self, world: &World, name: &str, wanted: &str) -> Result<()> {
+        let consumer = format!("consumer=\"{}", world.prefix);
+        let begun = Instant::now();
+        loop {
+            let text = self.telemetry.metrics_text();
+            let is = text
+                .lines()
+                .find(|line| line.starts_with(name) && line.contains(&consumer))
+                .and_then(|line| line.rsplit(' ').next());
+            if is == Some(wanted) {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!("{name} is {is:?}, not {wanted}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// As SIGTERM would.
     pub(crate) async fn stop(self) -> Result<()> {
         self.stop.cancel();
