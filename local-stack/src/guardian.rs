@@ -25,7 +25,7 @@ for file in "$dir"/pids/*; do
     read -r pid <"$file" || continue
     ours "$pid" || continue
     case $file in
-        */postgres) kill -QUIT "$pid"; kill -CONT "$pid" ;;
+        */postgres*) kill -QUIT "$pid"; kill -CONT "$pid" ;;
         *) kill -KILL "$pid" ;;
     esac
     tries=0

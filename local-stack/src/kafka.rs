@@ -8,6 +8,7 @@ use crate::StackError;
 use crate::artifacts::{Artifacts, run};
 use crate::checkout::make_dir;
 use crate::daemon::{Daemon, write_whole};
+use crate::kafka_security::{KafkaSecurity, KafkaUser};
 use crate::probe;
 use crate::secrets::random_hex;
 
@@ -27,6 +28,8 @@ pub struct KafkaSettings {
     pub heap_mb: u16,
     /// For servers that live for minutes: compile quickly rather than well.
     pub short_lived: bool,
+    /// Listeners that encrypt, if there are any.
+    pub security: Option<KafkaSecurity>,
 }
 
 /// A Kafka broker on this machine: one node that is broker and controller (KRaft).
@@ -60,6 +63,32 @@ impl Kafka {
     /// Host and port for clients.
     pub fn brokers(&self) -> String {
         format!("127.0.0.1:{}", self.settings.port)
+    }
+
+    /// Host and port for clients that encrypt, if the broker has a listener for them.
+    pub fn ssl_brokers(&self) -> Option<String> {
+        let security = self.settings.security.as_ref()?;
+        Some(format!("127.0.0.1:{}", security.ssl_port))
+    }
+
+    /// Host and port for clients that encrypt and log in, if the broker has a listener for them.
+    pub fn sasl_ssl_brokers(&self) -> Option<String> {
+        let security = self.settings.security.as_ref()?;
+        Some(format!("127.0.0.1:{}", security.sasl_ssl_port))
+    }
+
+    /// Gives a user another password for SCRAM-SHA-512, as an operator does. The broker must run.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub fn set_password(&self, user: &KafkaUser) -> Result<(), StackError> {
+        let mut command = self.command("kafka.admin.ConfigCommand");
+        command
+            .args(["--bootstrap-server", &self.brokers(), "--alter"])
+            .args(["--entity-type", "users", "--entity-name", &user.name])
+            .arg("--add-config")
+            .arg(format!("SCRAM-SHA-512=[password={}]", user.password));
+        run("set a password of Kafka", &mut command).map(drop)
     }
 
     /// Starts the broker and waits until it answers; formats its folder first if it is new. Harmless if it runs.
@@ -115,19 +144,26 @@ impl Kafka {
             port,
             controller_port,
             data,
+            security,
             ..
         } = &self.settings;
         make_dir(data)?;
         let properties = data.join("server.properties");
+        let mut clients = vec![format!("PLAINTEXT://127.0.0.1:{port}")];
+        clients.extend(security.iter().flat_map(KafkaSecurity::listeners));
+        let clients = clients.join(",");
+        let security = security
+            .as_ref()
+            .map_or(Ok(String::new()), |security| security.properties(data))?;
         let text = format!(
             "# Written by local-stack at each start.\n\
              process.roles=broker,controller\n\
              node.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             listeners={clients},CONTROLLER://127.0.0.1:{controller_port}\n\
+             advertised.listeners={clients}\n\
              controller.listener.names=CONTROLLER\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL\n\
              log.dirs={}\n\
              num.partitions=12\n\
              # Topics come from the registry (`sagactl migrate`); a typing error must not become a topic.\n\
@@ -147,7 +183,8 @@ impl Kafka {
              group.initial.rebalance.delay.ms=0\n\
              # The default takes 128 MB of the heap.\n\
              log.cleaner.dedupe.buffer.size=16777216\n\
-             controlled.shutdown.max.retries=1\n",
+             controlled.shutdown.max.retries=1\n\
+             {security}",
             self.log_dir().display()
         );
         write_whole(&properties, text.as_bytes())?;
@@ -163,7 +200,13 @@ impl Kafka {
         let mut command = self.command("kafka.tools.StorageTool");
         command
             .args(["format", "--cluster-id", &cluster_id, "--config"])
-            .arg(properties);
+            .arg(properties)
+            .args(
+                self.settings
+                    .security
+                    .iter()
+                    .flat_map(KafkaSecurity::format_arguments),
+            );
         run("format Kafka's folder", &mut command).map(drop)
     }
 

@@ -27,6 +27,12 @@ mod postgres;
 /// One Kafka broker.
 mod kafka;
 
+/// A broker's listeners that encrypt, and its users.
+mod kafka_security;
+
+/// Certificates of servers.
+mod tls;
+
 /// One Redis server.
 mod redis;
 
@@ -79,11 +85,15 @@ pub use error::StackError;
 pub use guardian::Guardian;
 pub use jaeger::Jaeger;
 pub use kafka::{Kafka, KafkaSettings};
+pub use kafka_security::{KafkaSecurity, KafkaUser};
 pub use outer_cargo::forget_outer_cargo;
 pub use parts::{Part, Placed, Placement, Way, Wishes};
 pub use ports::{Ports, free as free_ports};
-pub use postgres::{Postgres, PostgresSettings};
+pub use postgres::{Postgres, PostgresSettings, PostgresTls};
 pub use redis::Redis;
 pub use report::Report;
 pub use secrets::Secrets;
-pub use test_stack::{Addresses, KAFKA_VARIABLE, POSTGRES_VARIABLE, TestStack, TestStackOptions};
+pub use test_stack::{Addresses, KAFKA_VARIABLE, POSTGRES_VARIABLE, Secure, TestStack, TestStackOptions};
+#[cfg(feature = "tls")]
+pub use tls::Authority;
+pub use tls::Identity;

@@ -12,6 +12,7 @@ use crate::artifacts::{Artifacts, run};
 use crate::checkout::make_dir;
 use crate::daemon::{Daemon, children_of, start_time, write_whole};
 use crate::probe;
+use crate::tls::Identity;
 use crate::wait::{Look, until};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -34,6 +35,19 @@ pub struct PostgresSettings {
     pub shared_buffers_mb: u16,
     /// Off: a crash of the machine (not of the server) loses data. Only for tests that do not look at that.
     pub fsync: bool,
+    /// Encrypts, and lets in nobody who does not.
+    pub tls: Option<PostgresTls>,
+    /// The server that this one follows while it is a standby, as libpq names it.
+    pub follows: Option<String>,
+}
+
+/// How a server encrypts.
+#[derive(Clone, Debug)]
+pub struct PostgresTls {
+    /// What the server shows.
+    pub identity: Identity,
+    /// A PEM file with the certificate of who signed that.
+    pub ca_file: PathBuf,
 }
 
 /// A PostgreSQL server on this machine.
@@ -64,9 +78,13 @@ impl Postgres {
     /// The address for the superuser, with its password.
     pub fn admin_url(&self) -> String {
         format!(
-            "postgres://postgres:{}@{}/postgres",
+            "postgres://postgres:{}@{}/postgres{}",
             self.settings.password,
-            self.address()
+            self.address(),
+            match &self.settings.tls {
+                Some(tls) => format!("?sslmode=verify-full&sslrootcert={}", tls.ca_file.display()),
+                None => String::new(),
+            }
         )
     }
 
@@ -146,6 +164,38 @@ impl Postgres {
         self.daemon.signal(Signal::CONT);
     }
 
+    /// A standby on another port, which is a copy of this server and follows it. Neither of them runs afterwards.
+    ///
+    /// # Errors
+    /// If this server cannot be stopped or copied.
+    pub(crate) fn standby(&self, port: u16, data: PathBuf, daemon: Daemon) -> Result<Self, StackError> {
+        self.stop()?;
+        run(
+            "copy PostgreSQL's data directory",
+            Command::new("cp").arg("-a").arg(&self.settings.data).arg(&data),
+        )?;
+        let tls = self.settings.tls.as_ref().map_or(String::new(), |tls| {
+            format!(" sslmode=verify-full sslrootcert='{}'", tls.ca_file.display())
+        });
+        let follows = format!(
+            "host=127.0.0.1 port={} user=postgres password={}{tls}",
+            self.settings.port, self.settings.password
+        );
+        let standby = Self {
+            settings: PostgresSettings {
+                port,
+                data,
+                follows: Some(follows),
+                ..self.settings.clone()
+            },
+            programs: self.programs.clone(),
+            account: self.account.clone(),
+            daemon,
+        };
+        standby.write_owned(&standby.settings.data.join("standby.signal"), "")?;
+        Ok(standby)
+    }
+
     /// Its process, if it runs.
     pub fn daemon(&self) -> &Daemon {
         &self.daemon
@@ -202,8 +252,13 @@ impl Postgres {
             max_connections,
             shared_buffers_mb,
             fsync,
+            follows,
             ..
         } = &self.settings;
+        let tls = self.configure_tls()?;
+        let follows = follows.as_ref().map_or(String::new(), |server| {
+            format!("primary_conninfo = '{}'\n", server.replace('\'', "''"))
+        });
         let fsync = if *fsync { "on" } else { "off" };
         let text = format!(
             "# Written by local-stack at each start; changes of your own go into postgresql.auto.conf (ALTER SYSTEM).\n\
@@ -221,9 +276,27 @@ impl Postgres {
              log_timezone = 'UTC'\n\
              log_line_prefix = '%m [%p] %u@%d '\n\
              log_lock_waits = on\n\
-             idle_in_transaction_session_timeout = '10min'\n"
+             idle_in_transaction_session_timeout = '10min'\n\
+             {follows}{tls}"
         );
         self.write_owned(&self.settings.data.join("quadrille.conf"), &text)
+    }
+
+    fn configure_tls(&self) -> Result<&'static str, StackError> {
+        let Some(PostgresTls { identity, .. }) = &self.settings.tls else {
+            return Ok("");
+        };
+        let data = &self.settings.data;
+        self.write_owned(&data.join("quadrille.crt"), &identity.certificate)?;
+        self.write_owned(&data.join("quadrille.key"), &identity.key)?;
+        self.write_owned(
+            &data.join("quadrille.hba"),
+            "hostssl all,replication all 127.0.0.1/32 scram-sha-256\n",
+        )?;
+        Ok("ssl = on\n\
+            ssl_cert_file = 'quadrille.crt'\n\
+            ssl_key_file = 'quadrille.key'\n\
+            hba_file = 'quadrille.hba'\n")
     }
 
     /// PostgreSQL takes a zombie for a server that runs. Where process 1 is slow to reap orphans (many containers), a

@@ -8,7 +8,8 @@ use std::time::Duration;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Sends a startup packet, as `pg_isready` does. Ready is who asks for a password (or lets us in).
+/// Sends a startup packet, as `pg_isready` does. Ready is who asks for a password (or lets us in), and who wants us to
+/// encrypt first.
 ///
 /// # Errors
 /// The reason why the server is not ready, as a sentence for people.
@@ -30,11 +31,16 @@ pub fn postgres(address: &str) -> Result<(), String> {
         if head[0] == b'R' {
             return Ok(Ok(()));
         }
-        // An ErrorResponse: fields of one letter and a text each, 'M' is the message for people.
-        let message = body
-            .split(|&byte| byte == 0)
-            .find_map(|field| field.strip_prefix(b"M"));
-        Ok(Err(message.map_or_else(
+        // An ErrorResponse: fields of one letter and a text each, 'M' is the message for people, 'C' the SQLSTATE.
+        let field = |letter: u8| {
+            let mut fields = body.split(|&byte| byte == 0);
+            fields.find_map(|field| field.strip_prefix(&[letter]))
+        };
+        // It has looked into pg_hba.conf, which a server that is still starting does not.
+        if field(b'C') == Some(b"28000") {
+            return Ok(Ok(()));
+        }
+        Ok(Err(field(b'M').map_or_else(
             || "it refuses".to_owned(),
             |m| String::from_utf8_lossy(m).into_owned(),
         )))

@@ -5,11 +5,13 @@ use std::sync::OnceLock;
 use crate::account::{Account, reachable};
 use crate::artifacts::Artifacts;
 use crate::checkout::{Checkout, make_dir};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, write_whole};
 use crate::guardian::Guardian;
 use crate::kafka::{Kafka, KafkaSettings};
-use crate::postgres::{Postgres, PostgresSettings};
+use crate::kafka_security::{KafkaSecurity, KafkaUser};
+use crate::postgres::{Postgres, PostgresSettings, PostgresTls};
 use crate::secrets::random_hex;
+use crate::tls::Identity;
 use crate::{StackError, ports};
 
 /// Names a PostgreSQL for tests: the superuser's URL.
@@ -40,6 +42,20 @@ pub struct TestStackOptions {
     pub short_lived: bool,
     /// Keeps data and logs when the stack ends (`QUADRILLE_TEST_KEEP=1`), for a look at what happened.
     pub keep_data: bool,
+    /// Servers that encrypt.
+    pub secure: Option<Secure>,
+}
+
+/// Servers that encrypt: PostgreSQL lets in nobody who does not, and Kafka has listeners for SSL and for SASL_SSL beside
+/// the plain one.
+#[derive(Clone, Debug)]
+pub struct Secure {
+    /// What both servers show.
+    pub identity: Identity,
+    /// The certificate of who signed that, as PEM.
+    pub authority: String,
+    /// Who may log in to Kafka.
+    pub kafka_users: Vec<KafkaUser>,
 }
 
 impl Default for TestStackOptions {
@@ -50,6 +66,7 @@ impl Default for TestStackOptions {
             kafka_heap_mb: 512,
             short_lived: true,
             keep_data: is("QUADRILLE_TEST_KEEP", "1"),
+            secure: None,
         }
     }
 }
@@ -158,9 +175,18 @@ impl TestStack {
         let pids = dir.join("pids");
         make_dir(&pids)?;
         let guardian = Guardian::watch(&dir, options.keep_data)?;
-        let daemon = |part: &str| Daemon::new(part, pids.join(part), dir.join(part).with_extension("log"));
+        let daemon = |part: &str| daemon(&dir, part);
 
-        let [postgres_port, kafka_port, controller_port] = ports::free()?;
+        let [
+            postgres_port,
+            kafka_port,
+            controller_port,
+            ssl_port,
+            sasl_ssl_port,
+        ] = ports::free()?;
+        if let Some(secure) = &options.secure {
+            write_whole(&ca_file(&dir), secure.authority.as_bytes())?;
+        }
         let postgres = PostgresSettings {
             port: postgres_port,
             data: dir.join("postgres"),
@@ -168,6 +194,11 @@ impl TestStack {
             max_connections: 300,
             shared_buffers_mb: 128,
             fsync: options.fsync,
+            tls: options.secure.as_ref().map(|secure| PostgresTls {
+                identity: secure.identity.clone(),
+                ca_file: ca_file(&dir),
+            }),
+            follows: None,
         };
         let kafka = KafkaSettings {
             port: kafka_port,
@@ -175,6 +206,12 @@ impl TestStack {
             data: dir.join("kafka"),
             heap_mb: options.kafka_heap_mb,
             short_lived: options.short_lived,
+            security: options.secure.as_ref().map(|secure| KafkaSecurity {
+                ssl_port,
+                sasl_ssl_port,
+                identity: secure.identity.clone(),
+                users: secure.kafka_users.clone(),
+            }),
         };
         let stack = Self {
             postgres: Postgres::new(postgres, artifacts, account, daemon("postgres")),
@@ -206,6 +243,27 @@ impl TestStack {
         &self.postgres
     }
 
+    /// A standby of the database server, which runs and follows it. The server is restarted for that. The standby ends
+    /// with the stack.
+    ///
+    /// # Errors
+    /// If the server cannot be copied, or one of the two does not start.
+    pub fn standby(&self) -> Result<Postgres, StackError> {
+        let name = format!("postgres-{}", &random_hex()?[..6]);
+        let [port] = ports::free()?;
+        let standby = self
+            .postgres
+            .standby(port, self.dir.join(&name), daemon(&self.dir, &name))?;
+        self.postgres.start()?;
+        standby.start()?;
+        Ok(standby)
+    }
+
+    /// What clients of servers that encrypt have to trust; there is no such file if they do not.
+    pub fn ca_file(&self) -> PathBuf {
+        ca_file(&self.dir)
+    }
+
     /// The broker.
     pub fn kafka(&self) -> &Kafka {
         &self.kafka
@@ -229,4 +287,13 @@ impl Drop for TestStack {
             eprintln!("test servers: data and logs are kept in {}", self.dir.display());
         }
     }
+}
+
+fn daemon(dir: &Path, name: &str) -> Daemon {
+    let log = dir.join(name).with_extension("log");
+    Daemon::new(name, dir.join("pids").join(name), log)
+}
+
+fn ca_file(dir: &Path) -> PathBuf {
+    dir.join("ca.pem")
 }

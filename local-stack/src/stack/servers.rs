@@ -98,6 +98,8 @@ impl LocalStack {
             max_connections: 300,
             shared_buffers_mb: 256,
             fsync: true,
+            tls: None,
+            follows: None,
         };
         Ok(Postgres::new(
             settings,
@@ -115,6 +117,7 @@ impl LocalStack {
             data: self.checkout.state().join("data/kafka"),
             heap_mb: 1024,
             short_lived: false,
+            security: None,
         };
         Ok(Kafka::new(settings, &artifacts, self.daemon(Part::Kafka.name())))
     }
