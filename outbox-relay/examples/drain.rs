@@ -161,7 +161,11 @@ impl Bench {
     }
 
     fn relay(&self) -> (Relay, CancellationToken) {
-        let mut options = Options::new("bench".parse().unwrap(), self.database.clone(), self.kafka());
+        let mut options = Options::new(
+            "bench".parse().unwrap(),
+            self.database.clone().into(),
+            self.kafka(),
+        );
         let number = |key: &str| std::env::var(key).ok().and_then(|text| text.parse().ok());
         options.chunk_rows = number("CHUNK_ROWS").unwrap_or(options.chunk_rows);
         if let Some(most) = number("IN_FLIGHT") {

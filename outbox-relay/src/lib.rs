@@ -18,6 +18,9 @@
 /// What a relay is made of.
 mod options;
 
+/// The servers of its database.
+mod hosts;
+
 /// The relay of one outbox.
 mod relay;
 
@@ -64,6 +67,7 @@ mod backoff;
 /// Errors with their causes.
 mod chain;
 
+pub use hosts::{BadDatabaseUrl, Hosts};
 pub use kafka::refusal::Unsendable;
 pub use options::{BadSourceName, Options, SourceName};
 pub use outbox::error::OutboxError;

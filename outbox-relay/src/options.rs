@@ -2,7 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
+use crate::hosts::Hosts;
 
 /// The name of an outbox: `order`. Its events' `ce_source` is `/order`.
 ///
@@ -61,7 +61,7 @@ pub struct Options {
     /// The outbox's name.
     pub source: SourceName,
     /// The outbox's database, as the role `<svc>_relay`.
-    pub database: PgConnectOptions,
+    pub database: Hosts,
     /// librdkafka properties: brokers, security, and whatever the user wants. What the relay's promises
     /// rest on is set after them.
     pub kafka: Vec<(String, String)>,
@@ -96,7 +96,7 @@ pub struct Options {
 
 impl Options {
     /// A relay with the default numbers. `kafka` must hold `bootstrap.servers`.
-    pub fn new(source: SourceName, database: PgConnectOptions, kafka: Vec<(String, String)>) -> Self {
+    pub fn new(source: SourceName, database: Hosts, kafka: Vec<(String, String)>) -> Self {
         Self {
             source,
             database,
@@ -123,8 +123,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("source", &self.source)
-            .field("host", &self.database.get_host())
-            .field("database", &self.database.get_database())
+            .field("database", &self.database)
             .field("owner", &self.owner)
             .field("lease", &self.lease)
             .finish_non_exhaustive()

@@ -114,7 +114,8 @@ impl Relay {
     async fn attempt(&self, former: &mut Option<i64>, cancel: &CancellationToken) -> Result<(), OutboxError> {
         let options = &self.options;
         let patience = options.statement_timeout;
-        let mut connection = connect(&options.database, patience).await?;
+        let database = options.database.primary().await?;
+        let mut connection = connect(&database, patience).await?;
         let identity = identify(&mut connection, patience).await?;
         introduce(&mut connection, &options.source, identity, patience).await?;
         let (lease, acquired_at) = loop {
@@ -156,7 +157,14 @@ impl Relay {
         tracing::info!(source = %options.source, fence = lease.fence, "lease is acquired");
         // The server may have been replaced while we stood by.
         let identity = identify(&mut connection, patience).await?;
-        let tenure = Tenure::begin(options.clone(), self.shared.clone(), lease, identity, connection).await?;
+        let tenure = Tenure::begin(
+            options.clone(),
+            self.shared.clone(),
+            lease,
+            identity,
+            (database, connection),
+        )
+        .await?;
         tenure.serve(acquired_at, cancel).await
     }
 

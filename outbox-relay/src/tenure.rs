@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,8 @@ pub(crate) struct Tenure {
     options: Arc<Options>,
     shared: Arc<Shared>,
     lease: Lease,
+    /// The server that the lease was acquired on.
+    database: PgConnectOptions,
     connection: PgConnection,
     ledger: Ledger,
     windows: Windows,
@@ -46,7 +48,7 @@ impl Tenure {
         shared: Arc<Shared>,
         lease: Lease,
         identity: Identity,
-        mut connection: PgConnection,
+        (database, mut connection): (PgConnectOptions, PgConnection),
     ) -> Result<Self, OutboxError> {
         let patience = options.statement_timeout;
         let mut standing = lease.standing(&mut connection, patience).await?;
@@ -64,6 +66,7 @@ impl Tenure {
             options,
             shared,
             lease,
+            database,
             connection,
             ledger: Ledger::new(standing.acked),
             windows,
@@ -83,7 +86,7 @@ impl Tenure {
     ) -> Result<(), OutboxError> {
         let keeper = Keeper {
             lease: self.lease.clone(),
-            connection: connect(&self.options.database, self.options.statement_timeout).await?,
+            connection: connect(&self.database, self.options.statement_timeout).await?,
             ledger: self.ledger.clone(),
             shared: self.shared.clone(),
             persist_every: self.options.persist_every,
@@ -95,6 +98,7 @@ impl Tenure {
             self.options.clone(),
             self.shared.clone(),
             self.lease.clone(),
+            self.database.clone(),
         ));
         let bound = self.options.finish_within;
         {
@@ -268,11 +272,16 @@ impl Tenure {
 }
 
 /// Empties leaves from time to time. A failure is not the end of the tenure: the table grows, that is all.
-async fn keep_rotating(options: Arc<Options>, shared: Arc<Shared>, lease: Lease) -> Result<(), OutboxError> {
+async fn keep_rotating(
+    options: Arc<Options>,
+    shared: Arc<Shared>,
+    lease: Lease,
+    database: PgConnectOptions,
+) -> Result<(), OutboxError> {
     loop {
         tokio::time::sleep(options.rotate_every).await;
         let round = async {
-            let mut connection = connect(&options.database, options.statement_timeout).await?;
+            let mut connection = connect(&database, options.statement_timeout).await?;
             let emptied = rotate(&mut connection, &lease, &options.owner).await?;
             connection.close().await.ok();
             Ok::<_, OutboxError>(emptied)

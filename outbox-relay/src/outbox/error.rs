@@ -22,6 +22,15 @@ pub enum OutboxError {
         /// How long it waited.
         after: Duration,
     },
+    /// None of several servers takes writes.
+    #[error("no server that takes writes among {hosts}")]
+    NoPrimary {
+        /// Who was asked.
+        hosts: String,
+        /// What the last of them said that is no standby, if there is one.
+        #[source]
+        source: Box<OutboxError>,
+    },
     /// The server is a standby, whose snapshots show no running transactions: events would be lost.
     #[error("the server is a standby; the relay reads from a primary only")]
     Standby,

@@ -27,6 +27,9 @@ select pg_is_in_recovery(),
        case when pg_is_in_recovery() then 0
             else ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint end";
 
+/// Which of several servers is the one that takes writes.
+pub(crate) const IS_STANDBY: &str = "select pg_is_in_recovery()";
+
 pub(crate) const MIGRATED: &str = "select to_regclass('saga.relay') is not null";
 
 pub(crate) const INTRODUCE: &str = "
@@ -251,6 +254,7 @@ select source, owner, fence, expires_at > clock_timestamp() as held, epoch, acke
 pub const ALL: &[(&str, &str)] = &[
     ("CONFIGURE", CONFIGURE),
     ("IDENTITY", IDENTITY),
+    ("IS_STANDBY", IS_STANDBY),
     ("MIGRATED", MIGRATED),
     ("INTRODUCE", INTRODUCE),
     ("KNOWN_AS", KNOWN_AS),

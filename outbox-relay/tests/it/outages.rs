@@ -1,9 +1,10 @@
 use anyhow::{Result, ensure};
-use local_stack::TestStack;
-use outbox_relay::Phase;
+use local_stack::{Addresses, TestStack};
+use outbox_relay::{Phase, status};
+use sqlx::ConnectOptions as _;
 
 use super::checker::{Checker, Reader};
-use super::support::{Outbox, Running, until_down};
+use super::support::{Outbox, Running, eventually, until_down};
 use super::writers::Writers;
 
 const WRITERS: Writers = Writers {
@@ -54,6 +55,43 @@ async fn a_database_that_crashes_and_recovers_loses_nothing() -> Result<()> {
     tokio::task::block_in_place(|| stack.postgres().start())?;
     let expected = WRITERS.write_more(&outbox, &topic).await?;
     let reader = Reader::new(&outbox, &topic, 3)?;
+    Checker::default().finish(&reader, &expected).await?;
+    relay.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_hosts_the_one_that_takes_writes_is_served_also_after_a_failover() -> Result<()> {
+    let (stack, outbox, topic) = private().await?;
+    let standby = tokio::task::block_in_place(|| stack.standby())?;
+    let mut options = outbox.relay("a");
+    let servers = format!("{},{}", standby.address(), stack.postgres().address());
+    let url = outbox.options("it_relay").to_url_lossy().to_string();
+    options.database = url.replace(&stack.postgres().address(), &servers).parse()?;
+    let relay = Running::start(options);
+    WRITERS.write(&outbox, &topic).await?;
+    let database = outbox.options("it_relay");
+    eventually("everything is published", || async {
+        matches!(status::read(&database).await, Ok(Some(status)) if status.unpublished == 0)
+    })
+    .await;
+
+    // Waits until the standby has everything.
+    tokio::task::block_in_place(|| stack.postgres().stop())?;
+    until_down(&relay, "no server that takes writes").await;
+    let promoted = Outbox {
+        servers: Addresses {
+            postgres_admin_url: standby.admin_url(),
+            ..stack.addresses()
+        },
+        name: outbox.name,
+    };
+    let is_primary: bool = sqlx::query_scalar("select pg_promote()")
+        .fetch_one(&mut promoted.admin().await?)
+        .await?;
+    ensure!(is_primary);
+    let expected = WRITERS.write_more(&promoted, &topic).await?;
+    let reader = Reader::new(&promoted, &topic, 3)?;
     Checker::default().finish(&reader, &expected).await?;
     relay.stop().await;
     Ok(())

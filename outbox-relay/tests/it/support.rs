@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 /// How long a condition may take. Generous: machines that run tests are busy.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
-const PASSWORD: &str = "it";
+/// No word that a log would hold by chance.
+pub const PASSWORD: &str = "ofTheTestsRoles";
 
 /// The servers that all tests share.
 pub async fn shared() -> Addresses {
@@ -161,7 +162,7 @@ impl Outbox {
     /// A relay's options with short times, so that tests need not wait.
     pub fn relay(&self, owner: &str) -> Options {
         let kafka = vec![("bootstrap.servers".to_owned(), self.servers.kafka_brokers.clone())];
-        let mut options = Options::new("it".parse().unwrap(), self.options("it_relay"), kafka);
+        let mut options = Options::new("it".parse().unwrap(), self.options("it_relay").into(), kafka);
         options.owner = format!("{owner}-{}", self.name);
         options.lease = Duration::from_secs(2);
         options.persist_every = Duration::from_millis(100);

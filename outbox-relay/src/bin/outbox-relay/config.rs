@@ -1,10 +1,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use outbox_relay::{Options, SourceName};
+use outbox_relay::{Hosts, Options, SourceName};
 use quadrille_process::config::Env;
 use quadrille_process::kafka::KafkaSettings;
-use sqlx::postgres::PgConnectOptions;
 
 /// What `run` is configured with.
 pub(crate) struct Config {
@@ -15,8 +14,7 @@ pub(crate) struct Config {
     spans: bool,
 }
 
-const SOURCES: &str =
-    "name=postgres://role:password@host/database[,name=…]; with ';' between them if a URL holds commas";
+const SOURCES: &str = "name=postgres://role:password@host[:port]/database[,name=…]; with ';' after each if a URL holds commas: host,host";
 
 impl Config {
     pub(crate) fn read(env: &mut Env) -> Option<Config> {
@@ -74,7 +72,7 @@ pub(crate) struct Sources(pub(crate) Vec<Source>);
 /// One of them.
 pub(crate) struct Source {
     pub(crate) name: SourceName,
-    pub(crate) database: PgConnectOptions,
+    pub(crate) database: Hosts,
 }
 
 /// `RELAY_SOURCES`.
@@ -104,15 +102,7 @@ impl FromStr for Sources {
         {
             let (name, url) = item.split_once('=').ok_or(Malformed)?;
             let name: SourceName = name.trim().parse().map_err(|_| Malformed)?;
-            let url = url.trim();
-            // sqlx takes any scheme for PostgreSQL's.
-            if !["postgres://", "postgresql://"]
-                .iter()
-                .any(|scheme| url.starts_with(scheme))
-            {
-                return Err(Malformed);
-            }
-            let database = url.parse().map_err(|_| Malformed)?;
+            let database = url.trim().parse().map_err(|_| Malformed)?;
             if sources.iter().any(|known| known.name == name) {
                 return Err(Malformed);
             }
@@ -132,15 +122,19 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<(String, String)>, Malformed> {
         let sources: Sources = text.parse()?;
-        let pair = |source: &Source| (source.name.to_string(), source.database.get_host().to_owned());
+        let pair = |source: &Source| (source.name.to_string(), format!("{:?}", source.database));
         Ok(sources.0.iter().map(pair).collect())
     }
 
     #[test]
     fn one_or_many_outboxes() {
-        let pair = |name: &str, host: &str| (name.to_owned(), host.to_owned());
-        assert_eq!(read("order=postgres://r:p@a/order"), Ok(vec![pair("order", "a")]));
-        let two = Ok(vec![pair("order", "a"), pair("payment", "b")]);
+        let pair = |name: &str, hosts: &[&str]| {
+            let hosts: Vec<String> = hosts.iter().map(|host| format!("{host}/{name}")).collect();
+            (name.to_owned(), format!("{hosts:?}"))
+        };
+        let order = pair("order", &["a:5432"]);
+        assert_eq!(read("order=postgres://r:p@a/order"), Ok(vec![order.clone()]));
+        let two = Ok(vec![order, pair("payment", &["b:5432"])]);
         assert_eq!(
             read("order=postgres://r@a/order, payment=postgres://r@b/payment"),
             two
@@ -149,12 +143,17 @@ mod tests {
             read("order=postgres://r@a/order;payment=postgres://r@b/payment;"),
             two
         );
+        assert_eq!(
+            read("order=postgres://r:p@a:1,b:2/order?sslmode=disable;"),
+            Ok(vec![pair("order", &["a:1", "b:2"])])
+        );
         for wrong in [
             "",
             "order",
             "Order=postgres://a/b",
             "o=mysql://a/b",
             "o=postgres://a/b,o=postgres://a/c",
+            "o=postgres://a:port/b",
         ] {
             assert_eq!(read(wrong), Err(Malformed), "{wrong}");
         }

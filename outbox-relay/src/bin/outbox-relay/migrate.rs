@@ -8,7 +8,7 @@ pub(crate) async fn migrate(sources: Sources) -> anyhow::Result<()> {
     for source in sources.0 {
         let pool = PgPoolOptions::new()
             .max_connections(1)
-            .connect_with(source.database)
+            .connect_with(source.database.primary().await?)
             .await
             .with_context(|| format!("connecting to {}", source.name))?;
         outbox_relay::migrate::outbox(&pool)

@@ -22,7 +22,8 @@ pub(crate) async fn show(sources: Sources) -> anyhow::Result<()> {
     let mut failed = Vec::new();
     for source in sources.0 {
         let name = source.name.as_str();
-        match status::read(&source.database).await {
+        let read = async { status::read(&source.database.primary().await?).await };
+        match read.await {
             Ok(Some(status)) => line([
                 name,
                 if status.held { "running" } else { "none" },
