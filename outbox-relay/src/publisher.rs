@@ -244,7 +244,7 @@ impl Publisher {
             return Ok(());
         }
         let patience = self.options.statement_timeout;
-        let found = topics::look_up(&self.options.kafka, &unknown)
+        let found = topics::look_up(&self.options.kafka, &unknown, &self.shared)
             .await
             .map_err(|source| Halt::Client {
                 doing: "asking the broker about topics",

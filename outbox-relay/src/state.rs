@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use metrics::{Counter, Gauge, Histogram};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -187,11 +187,13 @@ impl Shared {
         self.meters.broker_errors.increment(1);
         self.broker_in_trouble.store(true, Ordering::Relaxed);
         let mut trouble = self.trouble();
-        trouble.reason = if reason.is_empty() {
-            error.to_string()
-        } else {
-            reason.to_owned()
-        };
+        if trouble.reason.is_empty() || !follows(error) {
+            trouble.reason = if reason.is_empty() {
+                error.to_string()
+            } else {
+                reason.to_owned()
+            };
+        }
         if trouble.said_at.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
             trouble.said_at = Some(Instant::now());
             tracing::warn!(source = %self.source, reason = trouble.reason, "broker is in trouble; events wait");
@@ -203,7 +205,7 @@ impl Shared {
         if self.broker_in_trouble.load(Ordering::Relaxed)
             && self.broker_in_trouble.swap(false, Ordering::Relaxed)
         {
-            self.trouble().said_at = None;
+            *self.trouble() = BrokerTrouble::default();
             tracing::info!(source = %self.source, "broker answers again");
         }
     }
@@ -237,5 +239,37 @@ impl Shared {
 
     fn trouble(&self) -> MutexGuard<'_, BrokerTrouble> {
         self.broker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether it only says that nobody answers. Why not was told before, if anybody knows: a login that is refused, a
+/// certificate that is not trusted.
+fn follows(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::MetadataFetch(_))
+        || error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_nobody_answers_does_not_hide_why() {
+        use RDKafkaErrorCode::{AllBrokersDown, Authentication, BrokerTransportFailure};
+        let shared = Shared::new("it".parse().unwrap(), "a".to_owned());
+        shared.set_phase(Phase::Publishing);
+        shared.set_oldest(Some(Utc::now()));
+        let says = |words: &str| matches!(shared.health(), Health::Down(reason) if reason.contains(words));
+
+        shared.broker_trouble(&KafkaError::Global(Authentication), "login refused");
+        shared.broker_trouble(&KafkaError::Global(AllBrokersDown), "all are down");
+        shared.broker_trouble(&KafkaError::MetadataFetch(BrokerTransportFailure), "no metadata");
+        assert!(says("login refused"));
+        shared.broker_trouble(&KafkaError::Global(BrokerTransportFailure), "connection refused");
+        assert!(says("connection refused"));
+
+        shared.broker_answers();
+        shared.broker_trouble(&KafkaError::Global(AllBrokersDown), "all are down");
+        assert!(says("all are down"));
     }
 }

@@ -1,12 +1,16 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
+use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientConfig, ClientContext};
 
 use super::refusal::Unsendable;
+use crate::state::Shared;
 
 /// A topic's number within one relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,19 +68,24 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) async fn look_up(
     kafka: &[(String, String)],
     names: &[String],
+    shared: &Arc<Shared>,
 ) -> Result<HashMap<String, Found>, KafkaError> {
     let mut config = ClientConfig::new();
     for (name, value) in kafka {
         config.set(name, value);
     }
-    let admin: AdminClient<DefaultClientContext> = config.create()?;
-    let (admin, metadata) = tokio::task::spawn_blocking(move || {
-        let metadata = admin.inner().fetch_metadata(None, ANSWER_WITHIN);
-        (admin, metadata)
+    // An admin client keeps to itself why it cannot connect.
+    let asker = ThreadedProducer::from_config_and_context(&config, Asker(shared.clone()))?;
+    let (asker, metadata) = tokio::task::spawn_blocking(move || {
+        let metadata = asker.client().fetch_metadata(None, ANSWER_WITHIN);
+        (asker, metadata)
     })
     .await
     .map_err(|_| KafkaError::Canceled)?;
+    // Its threads are joined when it goes.
+    drop(tokio::task::spawn_blocking(move || drop(asker)));
     let metadata = metadata?;
+    let admin: AdminClient<DefaultClientContext> = config.create()?;
     let mut found = HashMap::new();
     for topic in metadata.topics() {
         if topic.error().is_none() && names.iter().any(|name| name == topic.name()) {
@@ -97,9 +106,29 @@ pub(crate) async fn look_up(
             found.max_message_bytes = Some(limit);
         }
     }
-    // Its threads are joined when it goes.
+    // The same.
     drop(tokio::task::spawn_blocking(move || drop(admin)));
     Ok(found)
+}
+
+/// Who asks. Sends nothing; only a producer tells of its troubles while it waits.
+struct Asker(Arc<Shared>);
+
+impl ClientContext for Asker {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // What matters comes as an error.
+        tracing::debug!(?level, facility, message, "librdkafka");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.broker_trouble(&error, reason);
+    }
+}
+
+impl ProducerContext for Asker {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 /// `max.message.bytes` of each topic. Without the right to describe configurations there is no answer,

@@ -50,8 +50,20 @@ pub struct Reader {
 
 impl Reader {
     pub fn new(outbox: &Outbox, topic: &str, partitions: i32) -> Result<Self> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", &outbox.servers.kafka_brokers)
+        let kafka = [(
+            "bootstrap.servers".to_owned(),
+            outbox.servers.kafka_brokers.clone(),
+        )];
+        Self::with(&kafka, topic, partitions)
+    }
+
+    /// With a user's own properties.
+    pub fn with(kafka: &[(String, String)], topic: &str, partitions: i32) -> Result<Self> {
+        let mut config = ClientConfig::new();
+        for (name, value) in kafka {
+            config.set(name, value);
+        }
+        let consumer: BaseConsumer = config
             .set("group.id", "it")
             .set("enable.auto.commit", "false")
             .set("fetch.wait.max.ms", "10")

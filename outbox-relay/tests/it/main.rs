@@ -30,6 +30,12 @@ mod stopped;
 /// Brokers and databases that go away.
 mod outages;
 
+/// Servers that encrypt and want to know who we are.
+mod secure;
+
+/// What the program says of them.
+mod program;
+
 /// Leaves that are emptied.
 mod rotation;
 

@@ -1,0 +1,50 @@
+use std::fs::{self, File};
+use std::process::Stdio;
+
+use anyhow::Result;
+use local_stack::KafkaUser;
+use tokio::process::Command;
+
+use super::secure::{login, servers, user};
+use super::support::{Outbox, PASSWORD, append, eventually};
+
+/// Whoever reads the log learns what to mend, and cannot log in with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_which_login_is_refused_and_holds_no_password() -> Result<()> {
+    let servers = servers().await;
+    let outbox = Outbox::on(servers.addresses()).await?;
+    let topic = outbox.create_topic("events", 1, &[]).await?;
+    let mut writer = outbox.connect("it").await?;
+    append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+
+    let url = |password| {
+        let (_, server) = outbox.servers.postgres_admin_url.split_once('@').unwrap();
+        let server = server.replace("/postgres?", &format!("/{}?", outbox.name));
+        format!("postgres://it_relay:{password}@{server}")
+    };
+    let sources = format!("it={};other={}", url(PASSWORD), url("notThisOne"));
+    let guess = KafkaUser {
+        password: "neitherIsThis".to_owned(),
+        ..user("relay")
+    };
+    let log = servers.dir().join(format!("{}.log", outbox.name));
+    let said = || fs::read_to_string(&log).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
+        .env_clear()
+        .envs(login(servers, "SCRAM-SHA-512", &guess, &servers.ca_file()))
+        .env("RELAY_SOURCES", sources)
+        .env("RELAY_ADMIN_LISTEN", "127.0.0.1:0")
+        .env("RELAY_LOG", "debug")
+        .stdin(Stdio::null())
+        .stderr(File::create(&log)?)
+        .kill_on_drop(true)
+        .spawn()?;
+    for words in ["Authentication failed", "password authentication failed for user"] {
+        eventually(words, || async { said().contains(words) }).await;
+    }
+    program.kill().await?;
+    for secret in [PASSWORD, "notThisOne", "neitherIsThis"] {
+        assert!(!said().contains(secret), "{secret}:\n{}", said());
+    }
+    Ok(())
+}

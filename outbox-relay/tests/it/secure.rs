@@ -1,0 +1,206 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, ensure};
+use local_stack::{Authority, KafkaUser, Secure, TestStack, TestStackOptions};
+use outbox_relay::{Health, Options, status};
+use quadrille_process::config::Env;
+use quadrille_process::kafka::KafkaSettings;
+use sqlx::postgres::PgSslMode;
+
+use super::checker::{Checker, Reader};
+use super::support::{Outbox, Running, append, eventually, until_down};
+use super::writers::Writers;
+
+/// Servers that encrypt, for all tests of this process.
+pub(crate) async fn servers() -> &'static TestStack {
+    static SERVERS: OnceLock<TestStack> = OnceLock::new();
+    let start = || {
+        let authority = Authority::new("the authority of the tests");
+        let options = TestStackOptions {
+            secure: Some(Secure {
+                identity: authority.identity(),
+                authority: authority.certificate(),
+                kafka_users: ["relay", "reader", "late"].map(user).into(),
+            }),
+            ..TestStackOptions::default()
+        };
+        TestStack::with_options(&options).expect("servers for tests")
+    };
+    tokio::task::spawn_blocking(move || SERVERS.get_or_init(start))
+        .await
+        .unwrap()
+}
+
+pub(crate) fn user(name: &str) -> KafkaUser {
+    KafkaUser {
+        name: name.to_owned(),
+        password: format!("{name}KnowsThis"),
+    }
+}
+
+/// The settings of a login as people write them.
+pub(crate) fn login(
+    servers: &TestStack,
+    mechanism: &str,
+    user: &KafkaUser,
+    ca_file: &Path,
+) -> [(&'static str, String); 6] {
+    let brokers = servers.kafka().sasl_ssl_brokers();
+    [
+        ("QUADRILLE_KAFKA_BROKERS", brokers.expect("they are secure")),
+        ("QUADRILLE_KAFKA_SECURITY_PROTOCOL", "sasl_ssl".to_owned()),
+        ("QUADRILLE_KAFKA_CA_FILE", ca_file.display().to_string()),
+        ("RELAY_KAFKA_SASL_MECHANISM", mechanism.to_owned()),
+        ("RELAY_KAFKA_SASL_USERNAME", user.name.clone()),
+        ("RELAY_KAFKA_SASL_PASSWORD", user.password.clone()),
+    ]
+}
+
+fn properties<const N: usize>(settings: [(&'static str, String); N]) -> Result<Vec<(String, String)>> {
+    let settings = Env::from_pairs("RELAY", settings).build(KafkaSettings::from_env)?;
+    Ok(settings.client_properties())
+}
+
+/// A file with the certificate of an authority that signed nothing here.
+fn stranger(servers: &TestStack, outbox: &Outbox) -> Result<PathBuf> {
+    let path = servers.dir().join(format!("{}.pem", outbox.name));
+    fs::write(&path, Authority::new("a stranger").certificate())?;
+    Ok(path)
+}
+
+/// An outbox with one event that waits for its relay.
+async fn one_event(servers: &TestStack) -> Result<(Outbox, String)> {
+    let outbox = Outbox::on(servers.addresses()).await?;
+    let topic = outbox.create_topic("events", 1, &[]).await?;
+    let mut writer = outbox.connect("it").await?;
+    append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+    Ok((outbox, topic))
+}
+
+fn relay(outbox: &Outbox, kafka: Vec<(String, String)>) -> Options {
+    let mut options = outbox.relay("a");
+    options.kafka = kafka;
+    options
+}
+
+async fn unpublished(outbox: &Outbox) -> Result<i64> {
+    let status = status::read(&outbox.options("it_relay")).await?;
+    Ok(status.context("a relay was there")?.unpublished)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_go_from_a_scram_login_to_a_plain_one_over_tls_all_the_way() -> Result<()> {
+    let servers = servers().await;
+    let outbox = Outbox::on(servers.addresses()).await?;
+    let topic = outbox.create_topic("events", 3, &[]).await?;
+    let ca_file = servers.ca_file();
+    let scram = login(servers, "SCRAM-SHA-512", &user("relay"), &ca_file);
+    let relay = Running::start(relay(&outbox, properties(scram)?));
+    let writers = Writers {
+        tasks: 2,
+        transactions: 50,
+        keys: 10,
+        seed: 11,
+    };
+    let expected = writers.write(&outbox, &topic).await?;
+
+    let plain = properties(login(servers, "PLAIN", &user("reader"), &ca_file))?;
+    Checker::default()
+        .finish(&Reader::with(&plain, &topic, 3)?, &expected)
+        .await?;
+    let without_login = properties([
+        (
+            "RELAY_KAFKA_BROKERS",
+            servers.kafka().ssl_brokers().context("they are secure")?,
+        ),
+        ("RELAY_KAFKA_SECURITY_PROTOCOL", "ssl".to_owned()),
+        ("RELAY_KAFKA_CA_FILE", ca_file.display().to_string()),
+    ])?;
+    Reader::with(&without_login, &topic, 3)?.take(1).await;
+
+    let sessions: (i64, i64) = sqlx::query_as(
+        "select count(*), count(*) filter (where ssl) from pg_stat_ssl join pg_stat_activity using (pid)
+          where application_name = 'outbox-relay' and datname = current_database()",
+    )
+    .fetch_one(&mut outbox.superuser().await?)
+    .await?;
+    ensure!(sessions.0 > 0 && sessions.0 == sessions.1, "{sessions:?}");
+    relay.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_the_broker_refuses_is_named_until_the_broker_takes_it() -> Result<()> {
+    let servers = servers().await;
+    let (outbox, topic) = one_event(servers).await?;
+    let changed = KafkaUser {
+        password: "thisIsKnownLater".to_owned(),
+        ..user("late")
+    };
+    let ca_file = servers.ca_file();
+    let relay = Running::start(relay(
+        &outbox,
+        properties(login(servers, "SCRAM-SHA-512", &changed, &ca_file))?,
+    ));
+    until_down(&relay, "Authentication failed").await;
+    ensure!(unpublished(&outbox).await? == 1);
+
+    tokio::task::block_in_place(|| servers.kafka().set_password(&changed))?;
+    let plain = properties(login(servers, "PLAIN", &user("reader"), &ca_file))?;
+    Reader::with(&plain, &topic, 1)?.take(1).await;
+    eventually("the relay is well", || async {
+        relay.handle.health() == Health::Up
+    })
+    .await;
+    relay.stop().await;
+    ensure!(unpublished(&outbox).await? == 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_our_authority_did_not_sign_gets_nothing_until_the_file_is_right() -> Result<()> {
+    let servers = servers().await;
+    let (outbox, topic) = one_event(servers).await?;
+    let ca_file = stranger(servers, &outbox)?;
+    let relay = Running::start(relay(
+        &outbox,
+        properties(login(servers, "SCRAM-SHA-512", &user("relay"), &ca_file))?,
+    ));
+    until_down(&relay, "certificate verify failed").await;
+    ensure!(unpublished(&outbox).await? == 1);
+
+    fs::copy(servers.ca_file(), &ca_file)?;
+    Reader::new(&outbox, &topic, 1)?.take(1).await;
+    relay.stop().await;
+    ensure!(unpublished(&outbox).await? == 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_is_reached_over_tls_or_not_at_all() -> Result<()> {
+    let servers = servers().await;
+    let (outbox, topic) = one_event(servers).await?;
+    let (ours, right) = (outbox.relay("a"), outbox.options("it_relay"));
+    for (database, words) in [
+        (
+            right.clone().ssl_root_cert(stranger(servers, &outbox)?),
+            "UnknownIssuer",
+        ),
+        // The server's certificate is for its address.
+        (right.clone().host("localhost"), "not valid for name"),
+        (right.clone().ssl_mode(PgSslMode::Disable), "no encryption"),
+    ] {
+        let relay = Running::start(Options {
+            database: database.into(),
+            ..ours.clone()
+        });
+        until_down(&relay, words).await;
+        relay.stop().await;
+    }
+    let relay = Running::start(ours);
+    Reader::new(&outbox, &topic, 1)?.take(1).await;
+    relay.stop().await;
+    Ok(())
+}
