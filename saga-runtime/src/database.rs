@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quadrille_process::config::{Env, Secret};
 use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 
 /// How statements are planned on every connection of a service.
 ///
@@ -39,7 +39,8 @@ pub struct DatabaseConfig {
 
 /// `postgres://user:password@host[:port][,host…]/database[?sslmode=verify-full&sslrootcert=…]`.
 ///
-/// With several hosts the first that takes writes is used, as libpq does with `target_session_attrs`.
+/// With several hosts the first that takes writes is used, as libpq does with `target_session_attrs`. A service looks
+/// again when it has lost its database.
 #[derive(Clone)]
 pub struct DatabaseUrl {
     hosts: Vec<PgConnectOptions>,
@@ -127,13 +128,57 @@ impl DatabaseConfig {
             ("synchronous_commit", synchronous_commit.to_owned()),
         ]);
         let options = options.options(PLANNING.iter().copied());
+        let several = self.url.hosts.len() > 1;
         Ok(PgPoolOptions::new()
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    // A host that was the primary may come back as a standby.
+                    if several && is_standby(connection).await? {
+                        return Err(standby());
+                    }
+                    Ok(())
+                })
+            })
             .max_connections(max)
             .min_connections(1)
             .acquire_timeout(self.acquire_timeout)
             .max_lifetime(Duration::from_secs(30 * 60))
             .connect_lazy_with(options))
     }
+
+    /// Looks again which of several hosts takes writes, and lets the pools connect there from now on.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub(crate) async fn follow(&self, pools: [&PgPool; 2]) -> Result<(), ConnectError> {
+        if self.url.hosts.len() < 2 {
+            return Ok(());
+        }
+        let primary = self.url.primary(self.acquire_timeout).await?;
+        for pool in pools {
+            let known = pool.connect_options();
+            if (known.get_host(), known.get_port()) != (primary.get_host(), primary.get_port()) {
+                tracing::warn!(
+                    host = primary.get_host(),
+                    port = primary.get_port(),
+                    "another host of the database takes writes now"
+                );
+                let options = PgConnectOptions::clone(&known);
+                pool.set_connect_options(options.host(primary.get_host()).port(primary.get_port()));
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn is_standby(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select pg_is_in_recovery()")
+        .fetch_one(connection)
+        .await
+}
+
+fn standby() -> sqlx::Error {
+    sqlx::Error::Configuration("the server is a standby".into())
 }
 
 impl DatabaseUrl {
@@ -147,15 +192,13 @@ impl DatabaseUrl {
         for host in &self.hosts {
             let asked = async {
                 let mut connection = host.connect().await?;
-                let standby: bool = sqlx::query_scalar("select pg_is_in_recovery()")
-                    .fetch_one(&mut connection)
-                    .await?;
+                let standby = is_standby(&mut connection).await?;
                 connection.close().await?;
                 Ok::<bool, sqlx::Error>(standby)
             };
             match tokio::time::timeout(patience, asked).await {
                 Ok(Ok(false)) => return Ok(host.clone()),
-                Ok(Ok(true)) => last = sqlx::Error::Configuration("the server is a standby".into()),
+                Ok(Ok(true)) => last = standby(),
                 Ok(Err(error)) => last = error,
                 Err(_) => last = sqlx::Error::PoolTimedOut,
             }

@@ -227,21 +227,28 @@ impl Service {
 
     /// Keeps an eye on the database, and on what operators have paused.
     fn watch(&mut self) {
-        let (pool, pauses, health, stop) = (
+        let (database, pool, background) = (
+            self.config.database.clone(),
             self.durable.clone(),
-            self.pauses.clone(),
-            self.health.clone(),
-            self.stop.clone(),
+            self.background.clone(),
         );
+        let (pauses, health, stop) = (self.pauses.clone(), self.health.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             while !stop.is_cancelled() {
                 let status = match pauses.refresh(&pool).await {
                     Ok(()) => Status::Up,
                     Err(error) => Status::Down(error.to_string()),
                 };
+                let lost = status != Status::Up;
                 health.set("database", status);
+                let rest = async {
+                    if lost && let Err(error) = database.follow([&pool, &background]).await {
+                        health.set("database", Status::Down(error.to_string()));
+                    }
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                };
                 tokio::select! {
-                    () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                    () = rest => {}
                     () = stop.cancelled() => {}
                 }
             }

@@ -16,7 +16,11 @@ fn id(key: &str, body: &str) -> Idempotency {
     }
 }
 
-async fn pay(service: &Running, key: &str, coins: i64) -> Result<(i64, bool), CommandError<&'static str>> {
+pub(crate) async fn pay(
+    service: &Running,
+    key: &str,
+    coins: i64,
+) -> Result<(i64, bool), CommandError<&'static str>> {
     let input = In::Pay(Pay {
         id: "v".into(),
         coins,

@@ -9,5 +9,7 @@ mod world;
 mod acting;
 /// Events: once, in order, parked, or stopped.
 mod consuming;
+/// Databases that encrypt, and several of them.
+mod databases;
 /// What every store has to do.
 mod stores;

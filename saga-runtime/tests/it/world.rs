@@ -30,7 +30,7 @@ static MIGRATOR: Migrator = sqlx::migrate!("./tests/it/migrations");
 /// How many transactions wait for a lock.
 pub(crate) const WAITING: &str =
     "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     pub(crate) prefix: String,
@@ -54,6 +54,10 @@ impl World {
         let stack = tokio::task::spawn_blocking(local_stack::TestStack::shared)
             .await?
             .map_err(|e| anyhow::anyhow!("{e}"))?;
+        Self::on(stack).await
+    }
+
+    pub(crate) async fn on(stack: &local_stack::Addresses) -> Result<Self> {
         let prefix = format!("t{}-", Uuid::new_v4().simple());
         let root = PgPool::connect(&stack.postgres_admin_url).await?;
         let create = sqlx::AssertSqlSafe(format!("create database \"{prefix}kiosk\""));

@@ -1,0 +1,167 @@
+use std::error::Error as _;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use local_stack::{Authority, Secure, TestStack, TestStackOptions, free_ports};
+use quadrille_process::config::Env;
+use saga_runtime::database::{ConnectError, DatabaseConfig};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+use crate::acting::pay;
+use crate::kiosk::Made;
+use crate::world::{PATIENCE, World};
+
+/// A PostgreSQL that lets in nobody who does not encrypt.
+async fn secure() -> Result<TestStack> {
+    let authority = Authority::new("the authority of the tests");
+    let options = TestStackOptions {
+        secure: Some(Secure {
+            identity: authority.identity(),
+            authority: authority.certificate(),
+            kafka_users: Vec::new(),
+        }),
+        ..TestStackOptions::default()
+    };
+    Ok(tokio::task::spawn_blocking(move || TestStack::with_options(&options)).await??)
+}
+
+/// As a service connects with this `DATABASE_URL`.
+async fn connect(url: &str) -> Result<PgPool, ConnectError> {
+    let config = Env::from_pairs("KIOSK", [("KIOSK_DATABASE_URL", url)])
+        .build(DatabaseConfig::from_env)
+        .expect("a URL");
+    config.durable_pool("kiosk").await
+}
+
+/// Why a service does not connect.
+async fn refusal(url: &str) -> String {
+    let error = connect(url).await.expect_err("refused");
+    let cause = error.source().expect("what the last host said").to_string();
+    format!("{error}: {cause}")
+}
+
+/// The port of the server that a service with this `DATABASE_URL` works on, if it may write there.
+async fn port(url: &str) -> Result<u16> {
+    let pool = connect(url).await?;
+    let (port, standby): (i32, bool) = sqlx::query_as("select inet_server_port(), pg_is_in_recovery()")
+        .fetch_one(&pool)
+        .await?;
+    assert!(!standby, "a standby takes no writes");
+    Ok(u16::try_from(port)?)
+}
+
+fn port_of(address: &str) -> u16 {
+    let (_, port) = address.rsplit_once(':').expect("host:port");
+    port.parse().expect("a port")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_believed_only_with_the_right_authority_name_and_encryption() -> Result<()> {
+    let stack = secure().await?;
+    let url = stack.addresses().postgres_admin_url;
+    let pool = connect(&url).await?;
+    let encrypted: bool = sqlx::query_scalar("select ssl from pg_stat_ssl where pid = pg_backend_pid()")
+        .fetch_one(&pool)
+        .await?;
+    assert!(encrypted);
+
+    let stranger = stack.dir().join("stranger.pem");
+    fs::write(&stranger, Authority::new("a stranger").certificate())?;
+    let ca_file = stack.ca_file().display().to_string();
+    for (url, words) in [
+        (
+            url.replace(&ca_file, &stranger.display().to_string()),
+            "UnknownIssuer",
+        ),
+        // The server's certificate is for its address.
+        (url.replace("@127.0.0.1", "@localhost"), "not valid for name"),
+        (url.replace("verify-full", "disable"), "no encryption"),
+    ] {
+        let said = refusal(&url).await;
+        assert!(said.contains(words), "{words}: {said}");
+        let port = port_of(&stack.postgres().address()).to_string();
+        assert!(said.contains(&port), "{said}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_hosts_the_one_that_takes_writes_is_used() -> Result<()> {
+    let stack = secure().await?;
+    let standby = tokio::task::block_in_place(|| stack.standby())?;
+    let admin_url = stack.addresses().postgres_admin_url;
+    let [nobody] = free_ports()?;
+    let (primary, standby, nobody) = (
+        stack.postgres().address(),
+        standby.address(),
+        format!("127.0.0.1:{nobody}"),
+    );
+    let among = |hosts: &[&str]| admin_url.replace(&primary, &hosts.join(","));
+
+    assert_eq!(port(&among(&[&standby, &primary])).await?, port_of(&primary));
+    assert_eq!(port(&among(&[&primary, &standby])).await?, port_of(&primary));
+    assert_eq!(port(&among(&[&nobody, &primary])).await?, port_of(&primary));
+    let said = refusal(&among(&[&nobody, &standby])).await;
+    assert!(
+        said.contains("standby") && said.contains(&nobody) && said.contains(&standby),
+        "{said}"
+    );
+
+    tokio::task::block_in_place(|| stack.postgres().stop_immediately())?;
+    promote(&among(&[&standby])).await?;
+    assert_eq!(port(&among(&[&primary, &standby])).await?, port_of(&standby));
+    Ok(())
+}
+
+/// A failover as operators do it: nothing is lost, and the old primary comes back as a standby.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_follows_its_database_to_another_host() -> Result<()> {
+    let stack = tokio::task::spawn_blocking(TestStack::private).await??;
+    let standby = tokio::task::block_in_place(|| stack.standby())?;
+    let mut world = World::on(&stack.addresses()).await?;
+    let (primary, standby) = (stack.postgres().address(), standby.address());
+    let before = world.url.clone();
+    world.url = before.replace(&primary, &format!("{primary},{standby}"));
+    let service = world.start("a").await?;
+    assert_eq!(pay(&service, "k1", 5).await.expect("done"), (5, false));
+
+    tokio::task::block_in_place(|| stack.postgres().stop())?;
+    let after = before.replace(&primary, &standby);
+    promote(&after).await?;
+    fs::write(stack.dir().join("postgres/standby.signal"), "")?;
+    tokio::task::block_in_place(|| stack.postgres().start())?;
+
+    let begun = Instant::now();
+    let paid = loop {
+        match pay(&service, "k2", 7).await {
+            Ok(paid) => break paid,
+            Err(error) => assert!(
+                begun.elapsed() < PATIENCE,
+                "{error}: {:?}",
+                service.health.report()
+            ),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(paid, (12, false));
+    world.admin = PgPool::connect(&after).await?;
+    world.send(&Made {
+        id: "v".into(),
+        n: 1,
+        what: String::new(),
+    })?;
+    world
+        .until("select count(*) from visit where seen = array[1]", 1)
+        .await?;
+    service.stop().await
+}
+
+/// As an operator does it; returns once the server takes writes.
+async fn promote(url: &str) -> Result<()> {
+    let pool = PgPoolOptions::new().max_connections(1).connect(url).await?;
+    let promoted: bool = sqlx::query_scalar("select pg_promote()").fetch_one(&pool).await?;
+    assert!(promoted);
+    Ok(())
+}
