@@ -13,10 +13,26 @@ use sqlx::postgres::PgPoolCopyExt as _;
 
 use crate::ground::{Ground, PAYLOAD};
 
-/// Records per second that librdkafka writes by itself: idempotent, acks=all, with an event's headers.
+/// What the raw producer writes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RawRecord {
+    /// What nobody counts.
+    WarmUp,
+    /// Key and payload.
+    Bare,
+    /// With the headers of an event, which are as long as its payload.
+    Event,
+}
+
+/// Records per second that librdkafka writes by itself: idempotent, acks=all.
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
-pub(crate) async fn raw_producer(ground: &Ground, rows: usize) -> Result<f64> {
-    ground.topic("limit-producer").await?;
+pub(crate) async fn raw_producer(ground: &Ground, rows: usize, record: RawRecord) -> Result<f64> {
+    let topic = match record {
+        RawRecord::WarmUp => "warm-up",
+        RawRecord::Bare => "limit-producer-bare",
+        RawRecord::Event => "limit-producer",
+    };
+    ground.topic(topic).await?;
     let producer: ThreadedProducer<_> = ClientConfig::new()
         .set("bootstrap.servers", &ground.brokers)
         .set("enable.idempotence", "true")
@@ -27,14 +43,17 @@ pub(crate) async fn raw_producer(ground: &Ground, rows: usize) -> Result<f64> {
         .create()?;
     let elapsed = tokio::task::spawn_blocking(move || -> Result<Duration> {
         let payload = vec![b'x'; PAYLOAD];
-        let headers = headers();
+        let headers = match record {
+            RawRecord::Bare => None,
+            RawRecord::WarmUp | RawRecord::Event => Some(headers()),
+        };
         let begun = Instant::now();
         for n in 0..rows {
             let key = format!("k{}", n % 10_000);
-            let mut record = BaseRecord::to("limit-producer")
-                .key(&key)
-                .payload(&payload)
-                .headers(headers.clone());
+            let mut record = BaseRecord::to(topic).key(&key).payload(&payload);
+            if let Some(headers) = &headers {
+                record = record.headers(headers.clone());
+            }
             while let Err((error, back)) = producer.send(record) {
                 if !matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) {
                     return Err(error.into());

@@ -35,6 +35,10 @@ use clap::Parser;
 
 use crate::report::Report;
 
+/// The relay's allocator: with the C library's, the raw producer would be a slower limit than it is.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Quadrille against the limits of this machine.
 #[derive(Debug, Clone, Parser)]
 #[command(
