@@ -49,8 +49,14 @@ mod keeper;
 /// Publishes windows.
 mod publisher;
 
+/// Keys and topics whose events are set aside.
+mod parked;
+
 /// Hands pieces of windows to the producer.
 mod sending;
+
+/// Tasks that end with their owner.
+mod task;
 
 /// Spans.
 mod trace;

@@ -17,6 +17,12 @@ pub const PUBLISH_SECONDS: &str = "outbox_relay_publish_seconds";
 pub const LEASE_HELD: &str = "outbox_relay_lease_held";
 /// Gauge: the fence number of the lease, microseconds since 1970 at its acquisition; 0 without one.
 pub const LEASE_FENCE: &str = "outbox_relay_lease_fence";
+/// Counter: events that were set aside because they cannot be sent, or wait behind one.
+pub const EVENTS_PARKED: &str = "outbox_relay_events_parked_total";
+/// Gauge: keys that are parked, and topics as a whole.
+pub const PARKED_KEYS: &str = "outbox_relay_parked_keys";
+/// Gauge: events that wait with them, counted up to 100,001.
+pub const PARKED_EVENTS: &str = "outbox_relay_parked_events";
 /// Gauge with the label `reason`: 1 while an event that cannot be sent holds the outbox up.
 pub const STOPPED: &str = "outbox_relay_stopped";
 /// Counter: times that the Kafka client told of trouble, or that a producer had to be made anew.

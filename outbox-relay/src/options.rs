@@ -90,8 +90,15 @@ pub struct Options {
     pub statement_timeout: Duration,
     /// How long the window in flight may take once the relay was told to stop.
     pub finish_within: Duration,
-    /// The shortest and the longest wait before an event that cannot be sent is tried again.
+    /// The shortest and the longest wait before an event that holds the outbox up is tried again.
     pub retry_stopped: (Duration, Duration),
+    /// For how long a topic that is not there, or not ours to write to, may hold the outbox up before it is parked:
+    /// somebody may be about to make it.
+    pub park_topic_after: Duration,
+    /// How often a parked topic is tried again.
+    pub retry_parked_topic: Duration,
+    /// Keys and topics that may be parked. The next one holds the outbox up, as something is thoroughly wrong.
+    pub parked_max: usize,
 }
 
 impl Options {
@@ -114,6 +121,9 @@ impl Options {
             statement_timeout: Duration::from_secs(60),
             finish_within: Duration::from_secs(5),
             retry_stopped: (Duration::from_secs(1), Duration::from_secs(30)),
+            park_topic_after: Duration::from_secs(10),
+            retry_parked_topic: Duration::from_secs(30),
+            parked_max: 10_000,
         }
     }
 }

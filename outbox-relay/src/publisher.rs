@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ use crate::outbox::error::OutboxError;
 use crate::outbox::lease::Lease;
 use crate::outbox::read::{Budget, Chunk, Reader};
 use crate::outbox::window::Window;
-use crate::sending::{Cut, Sending};
+use crate::parked::Parked;
+use crate::sending::{Cut, Rejected, Sending};
 use crate::state::Shared;
 
 /// Publishes windows, one after the other, through one producer at a time.
@@ -38,14 +39,18 @@ pub(crate) struct Publisher {
     primed: Primed,
     /// What the producers before have got acknowledged.
     acked: Option<Position>,
+    /// What they have got acknowledged behind the first event that was not, in the window that is being published.
+    beyond: HashSet<Position>,
+    /// Whose events are set aside.
+    pub(crate) parked: Parked,
 }
 
 /// Why a window is not published to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Halt {
     /// The broker refused an event.
-    #[error("the broker refused the event at {}: {}", .0.position, .0.code)]
-    Refused(Refused),
+    #[error("the broker refused the event at {}: {}", .0.refused.position, .0.refused.code)]
+    Refused(Rejected),
     /// An event need not be tried: we know that it cannot be sent.
     #[error("the event at {} cannot be sent: {}", .0.position, .0.why)]
     Unsendable(Cut),
@@ -66,7 +71,10 @@ pub(crate) enum Halt {
 
 impl From<Refused> for Halt {
     fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
+        Self::Refused(Rejected {
+            refused,
+            alone: false,
+        })
     }
 }
 
@@ -80,7 +88,7 @@ pub(crate) enum Extent {
 }
 
 impl Publisher {
-    pub(crate) fn new(options: Arc<Options>, shared: Arc<Shared>, lease: Lease) -> Self {
+    pub(crate) fn new(options: Arc<Options>, shared: Arc<Shared>, lease: Lease, parked: Parked) -> Self {
         Self {
             options,
             shared,
@@ -91,6 +99,8 @@ impl Publisher {
             tails: Tails::default(),
             primed: Primed::default(),
             acked: None,
+            beyond: HashSet::new(),
+            parked,
         }
     }
 
@@ -121,8 +131,9 @@ impl Publisher {
             if self.oldest().is_none() {
                 self.shared.set_oldest(Some(chunk.event(0)?.created_at));
             }
-            self.meet_topics(connection, &chunk).await?;
-            let (sent, next) = tokio::join!(self.send(window, chunk), reader.next(connection));
+            let aside = self.set_aside(connection, window, &chunk).await?;
+            self.meet_topics(connection, &chunk, &aside).await?;
+            let (sent, next) = tokio::join!(self.send(window, chunk, aside), reader.next(connection));
             sent?;
             read = next?;
             if let Some(acked) = self.acked_within(window) {
@@ -137,7 +148,40 @@ impl Publisher {
         fault::point("relay::after_produce_before_ack", &self.shared.owner).await?;
         self.settle().await?;
         self.shared.set_oldest(None);
+        self.beyond.clear();
         Ok(Extent::Whole { events, highest })
+    }
+
+    /// Copies what is parked to where it waits, before anything behind it can count as acknowledged. Returns what must
+    /// not be sent, by index.
+    async fn set_aside(
+        &self,
+        connection: &mut PgConnection,
+        window: &Window,
+        chunk: &Chunk,
+    ) -> Result<Vec<usize>, Halt> {
+        if window.replay {
+            return Ok(Vec::new());
+        }
+        let aside = self.parked.among(chunk)?;
+        let mut positions = Vec::with_capacity(aside.len());
+        for &index in &aside {
+            let position = chunk.event(index)?.position;
+            // What the broker has already must not come again under another position.
+            if !self.beyond.contains(&place(window, position)) {
+                positions.push(position);
+            }
+        }
+        if !positions.is_empty() {
+            let patience = self.options.statement_timeout;
+            let copied = self
+                .lease
+                .set_aside(connection, window.number, &positions, patience)
+                .await?;
+            self.shared.meters.events_parked.increment(copied);
+            fault::point("relay::after_set_aside", &self.shared.owner).await?;
+        }
+        Ok(aside)
     }
 
     /// The last position of the window up to which everything was acknowledged.
@@ -148,10 +192,33 @@ impl Publisher {
             .flatten()
     }
 
+    /// The positions of the window that are acknowledged behind that one.
+    pub(crate) fn acked_beyond(&self, window: &Window) -> Vec<i64> {
+        let now = self.flight().map(|flight| flight.acked_beyond());
+        let all = self.beyond.iter().copied().chain(now.into_iter().flatten());
+        all.filter(|position| *position == place(window, position_of(*position)))
+            .map(position_of)
+            .collect()
+    }
+
+    /// What is known of a topic is asked again.
+    pub(crate) fn forget_topics(&mut self) {
+        self.topics = Arc::default();
+    }
+
+    /// The same of one topic.
+    pub(crate) fn forget_topic(&mut self, topic: &str) {
+        if self.topics.contains_key(topic) {
+            let mut known = HashMap::clone(&self.topics);
+            known.remove(topic);
+            self.topics = Arc::new(known);
+        }
+    }
+
     /// Ends the producer, waiting for what it knows. The next window, or the next try, gets a new one, and
     /// everything that is known of topics is asked again.
     pub(crate) async fn start_over(&mut self) {
-        self.topics = Arc::default();
+        self.forget_topics();
         self.end_producer().await;
     }
 
@@ -161,6 +228,7 @@ impl Publisher {
             producer.end().await;
             self.tails = flight.tails();
             self.acked = flight.acked().or(self.acked);
+            self.beyond.extend(flight.acked_beyond());
         }
     }
 
@@ -185,7 +253,10 @@ impl Publisher {
     }
 
     /// Hands a piece of a window to the producer. Returns once librdkafka has it, not once it is written.
-    async fn send(&mut self, window: &Window, chunk: Chunk) -> Result<(), Halt> {
+    async fn send(&mut self, window: &Window, chunk: Chunk, aside: Vec<usize>) -> Result<(), Halt> {
+        if aside.len() == chunk.len() {
+            return Ok(());
+        }
         let producer = match &self.producer {
             Some(producer) => producer,
             None => {
@@ -216,8 +287,9 @@ impl Publisher {
             tails: std::mem::take(&mut self.tails),
             primed: std::mem::take(&mut self.primed),
             chunk,
+            aside,
         };
-        let sent = sending.run().await??;
+        let sent = sending.run().await?.map_err(Halt::Refused)?;
         self.tails = sent.tails;
         self.primed = sent.primed;
         match sent.cut {
@@ -232,9 +304,14 @@ impl Publisher {
 
     /// Asks the broker about topics that were not seen before, and records how many partitions their keys
     /// are spread over.
-    async fn meet_topics(&mut self, connection: &mut PgConnection, chunk: &Chunk) -> Result<(), Halt> {
+    async fn meet_topics(
+        &mut self,
+        connection: &mut PgConnection,
+        chunk: &Chunk,
+        aside: &[usize],
+    ) -> Result<(), Halt> {
         let mut unknown: Vec<String> = Vec::new();
-        for index in 0..chunk.len() {
+        for index in (0..chunk.len()).filter(|index| aside.binary_search(index).is_err()) {
             let topic = chunk.event(index)?.topic;
             if !self.topics.contains_key(topic) && !unknown.iter().any(|name| name == topic) {
                 unknown.push(topic.to_owned());
@@ -296,4 +373,18 @@ impl Publisher {
             .filter_map(|topic| topic.max_message_bytes)
             .min()
     }
+}
+
+/// What consumers know an event of the window by.
+fn place(window: &Window, position: i64) -> Position {
+    // Neither is ever negative: a clock in microseconds, and a sequence.
+    Position::new(
+        window.epoch,
+        u64::try_from(window.number).unwrap_or(0),
+        u64::try_from(position).unwrap_or(0),
+    )
+}
+
+fn position_of(place: Position) -> i64 {
+    i64::try_from(place.position).unwrap_or(0)
 }

@@ -30,6 +30,8 @@ pub(crate) struct Sending {
     pub(crate) tails: Tails,
     pub(crate) primed: Primed,
     pub(crate) chunk: Chunk,
+    /// Events of it that are set aside, by index, in ascending order.
+    pub(crate) aside: Vec<usize>,
 }
 
 /// What came of it.
@@ -40,11 +42,28 @@ pub(crate) struct HandedOver {
     pub(crate) cut: Option<Cut>,
 }
 
+/// The broker refused an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    pub(crate) refused: Refused,
+    /// No other event of its partition was on the way: so it is the event's fault and not its batch's, and none behind
+    /// it was written.
+    pub(crate) alone: bool,
+}
+
 /// An event that need not be tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cut {
     pub(crate) position: i64,
     pub(crate) why: Unsendable,
+}
+
+/// Where the events of a piece go.
+struct Addressed {
+    /// In the chunk.
+    indices: Vec<usize>,
+    sent: Vec<Sent>,
+    cut: Option<Cut>,
 }
 
 /// From here on, encoding takes long enough to keep other tasks waiting.
@@ -56,21 +75,25 @@ impl Sending {
     /// # Errors
     /// In the inner result, if the first event of a partition is refused. Then nothing else of the piece
     /// was sent.
-    pub(crate) async fn run(mut self) -> Result<Result<HandedOver, Refused>, OutboxError> {
-        let (sent, cut) = self.address_all()?;
+    pub(crate) async fn run(mut self) -> Result<Result<HandedOver, Rejected>, OutboxError> {
+        let Addressed { indices, sent, cut } = self.address_all()?;
         let first = self.sender.take_up(&sent);
         let openers: Vec<usize> = self.primed.openers(&sent);
-        self.hand_over(&sent, first, openers.iter().copied())?;
+        self.hand_over((&indices, &sent), first, openers.iter().copied())?;
         if let Err(refused) = self.sender.reported(first, &openers).await {
             for index in (0..sent.len()).filter(|index| openers.binary_search(index).is_err()) {
                 self.sender.discard(first + index);
             }
-            return Ok(Err(refused));
+            let alone = refused
+                .ordinal
+                .checked_sub(first)
+                .is_some_and(|index| openers.binary_search(&index).is_ok());
+            return Ok(Err(Rejected { refused, alone }));
         }
         let small = sent.len() < LARGE;
         let rest = move || {
             let others = (0..sent.len()).filter(|index| openers.binary_search(index).is_err());
-            self.hand_over(&sent, first, others)?;
+            self.hand_over((&indices, &sent), first, others)?;
             Ok(Ok(HandedOver {
                 tails: self.tails,
                 primed: self.primed,
@@ -86,20 +109,31 @@ impl Sending {
         }
     }
 
-    /// Where each event goes, up to the first that cannot be sent.
-    fn address_all(&self) -> Result<(Vec<Sent>, Option<Cut>), OutboxError> {
-        let mut sent = Vec::with_capacity(self.chunk.len());
+    /// Where each event goes that is not set aside, up to the first that cannot be sent.
+    fn address_all(&self) -> Result<Addressed, OutboxError> {
+        let mut addressed = Addressed {
+            indices: Vec::with_capacity(self.chunk.len()),
+            sent: Vec::with_capacity(self.chunk.len()),
+            cut: None,
+        };
         for index in 0..self.chunk.len() {
+            if self.aside.binary_search(&index).is_ok() {
+                continue;
+            }
             let event = self.chunk.event(index)?;
             match self.address(&event) {
-                Ok(event) => sent.push(event),
+                Ok(event) => {
+                    addressed.indices.push(index);
+                    addressed.sent.push(event);
+                }
                 Err(why) => {
                     let position = event.position;
-                    return Ok((sent, Some(Cut { position, why })));
+                    addressed.cut = Some(Cut { position, why });
+                    break;
                 }
             }
         }
-        Ok((sent, None))
+        Ok(addressed)
     }
 
     /// Where an event goes, or why it cannot.
@@ -131,13 +165,13 @@ impl Sending {
 
     fn hand_over(
         &mut self,
-        sent: &[Sent],
+        (in_chunk, sent): (&[usize], &[Sent]),
         first: usize,
         indices: impl Iterator<Item = usize>,
     ) -> Result<(), OutboxError> {
         let mut encoder = Encoder::new(self.source.as_str());
         for index in indices {
-            let (event, sent) = (self.chunk.event(index)?, &sent[index]);
+            let (event, sent) = (self.chunk.event(in_chunk[index])?, &sent[index]);
             let previous = self.tails.advance(sent.topic, sent.partition, sent.position);
             let hop = self
                 .spans

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,8 @@ pub enum Phase {
     },
     /// It holds the lease and publishes what there is.
     Publishing,
-    /// It holds the lease, and an event that cannot be sent holds the outbox up.
+    /// It holds the lease, and an event that cannot be sent holds the outbox up: its topic may come to be at any
+    /// moment, or too much is parked already.
     Stopped(Stopped),
     /// The outbox cannot be served; it tries again.
     Failing {
@@ -69,6 +70,8 @@ pub(crate) struct Shared {
     phase: watch::Sender<Phase>,
     broker_in_trouble: AtomicBool,
     broker: Mutex<BrokerTrouble>,
+    /// Keys and topics that are parked.
+    parked: AtomicUsize,
     /// Microseconds since 1970; `NOTHING` if everything was acknowledged.
     oldest: AtomicI64,
 }
@@ -90,6 +93,9 @@ pub(crate) struct Meters {
     pub(crate) broker_errors: Counter,
     pub(crate) outbox_errors: Counter,
     pub(crate) leaves_emptied: Counter,
+    pub(crate) events_parked: Counter,
+    parked: Gauge,
+    parked_events: Gauge,
     oldest_seconds: Gauge,
     lease_held: Gauge,
     lease_fence: Gauge,
@@ -107,6 +113,9 @@ impl Meters {
             broker_errors: metrics::counter!(names::BROKER_ERRORS, "source" => source.clone()),
             outbox_errors: metrics::counter!(names::OUTBOX_ERRORS, "source" => source.clone()),
             leaves_emptied: metrics::counter!(names::LEAVES_EMPTIED, "source" => source.clone()),
+            events_parked: metrics::counter!(names::EVENTS_PARKED, "source" => source.clone()),
+            parked: metrics::gauge!(names::PARKED_KEYS, "source" => source.clone()),
+            parked_events: metrics::gauge!(names::PARKED_EVENTS, "source" => source.clone()),
             oldest_seconds: metrics::gauge!(names::OLDEST_UNPUBLISHED_SECONDS, "source" => source.clone()),
             lease_held: metrics::gauge!(names::LEASE_HELD, "source" => source.clone()),
             lease_fence: metrics::gauge!(names::LEASE_FENCE, "source" => source),
@@ -124,6 +133,7 @@ impl Shared {
             phase: watch::Sender::new(Phase::Starting),
             broker_in_trouble: AtomicBool::new(false),
             broker: Mutex::default(),
+            parked: AtomicUsize::new(0),
             oldest: AtomicI64::new(NOTHING),
         }
     }
@@ -159,6 +169,14 @@ impl Shared {
             reason = "microseconds since 1970 fit into 53 bits"
         )]
         self.meters.lease_fence.set(fence.unwrap_or(0) as f64);
+    }
+
+    /// What is parked: keys and topics, and the events that wait with them.
+    #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53")]
+    pub(crate) fn set_parked(&self, subjects: usize, events: i64) {
+        self.parked.store(subjects, Ordering::Relaxed);
+        self.meters.parked.set(subjects as f64);
+        self.meters.parked_events.set(events as f64);
     }
 
     /// When the oldest event that was not acknowledged came to be.
@@ -233,6 +251,10 @@ impl Shared {
                     self.trouble().reason
                 ))
             }
+            Phase::Publishing if self.parked.load(Ordering::Relaxed) > 0 => Health::Down(format!(
+                "{} key(s) or topic(s) are parked, everything else flows; see 'sagactl outbox parked'",
+                self.parked.load(Ordering::Relaxed)
+            )),
             Phase::Publishing | Phase::Standby { .. } => Health::Up,
         }
     }

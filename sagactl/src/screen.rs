@@ -1,4 +1,6 @@
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+
+use crate::failure::{Code, Failure};
 
 /// Writes a text and a line end to standard output. Whoever reads may stop reading: `sagactl … | head`.
 pub(crate) fn say(text: impl std::fmt::Display) {
@@ -45,4 +47,17 @@ pub(crate) fn show_line<T: serde::Serialize, D: std::fmt::Display>(
         Output::Table => say(for_people(result)),
         Output::Json => say(serde_json::to_string(result).expect("results have a JSON form")),
     }
+}
+
+/// A person has to say yes; a script says --yes.
+pub(crate) fn confirmed(question: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage("nobody is there to be asked; say --yes"));
+    }
+    eprint!("{question}");
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::caused(Code::Internal, &error))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -248,6 +248,16 @@ impl Flight {
         self.lock().acked
     }
 
+    /// What is acknowledged behind the first event that is not.
+    pub(crate) fn acked_beyond(&self) -> Vec<Position> {
+        let state = self.lock();
+        let acknowledged = state
+            .entries
+            .iter()
+            .filter(|(_, fate)| *fate == Fate::Acknowledged);
+        acknowledged.map(|(sent, _)| sent.position).collect()
+    }
+
     /// When the oldest event that was not acknowledged came to be.
     pub(crate) fn oldest(&self) -> Option<DateTime<Utc>> {
         self.lock().entries.front().map(|(sent, _)| sent.created_at)
@@ -306,7 +316,9 @@ mod tests {
         flight.report(1, Ok(()));
         flight.report(2, Ok(()));
         assert_eq!(flight.acked(), None);
+        assert_eq!(flight.acked_beyond(), [2, 3].map(|n| Position::new(1, 1, n)));
         flight.report(0, Ok(()));
+        assert_eq!(flight.acked_beyond(), []);
         assert_eq!(flight.acked(), Some(Position::new(1, 1, 3)));
         assert_eq!(flight.take_up([sent(4)].into_iter()), 3);
         assert_eq!(flight.unreported(), 1);

@@ -39,33 +39,43 @@ impl Unsendable {
             | Code::UnknownTopicOrPartition
             | Code::UnknownPartition
             | Code::InvalidTopic => Self::NoSuchTopic,
-            Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => Self::NotAuthorised,
+            Code::TopicAuthorizationFailed => Self::NotAuthorised,
             Code::InvalidRecord
             | Code::InvalidMessage
             | Code::InvalidTimestamp
             | Code::PolicyViolation
-            | Code::UnsupportedForMessageFormat
-            | Code::InvalidRequiredAcks => Self::Refused {
+            | Code::UnsupportedForMessageFormat => Self::Refused {
                 reason: code.to_string(),
             },
             _ => return None,
         })
     }
 
+    /// Whether it is the topic's fault, so that none of its events can be sent. The relay tries these again by itself;
+    /// what is an event's own fault waits for an operator.
+    pub fn is_topics(&self) -> bool {
+        match self {
+            Self::NoSuchTopic | Self::NotAuthorised | Self::FewerPartitions { .. } => true,
+            Self::TooLarge { .. } | Self::Refused { .. } => false,
+        }
+    }
+
     /// What somebody can do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::TooLarge { .. } => "raise the topic's max.message.bytes; the relay goes on by itself",
+            Self::TooLarge { .. } => {
+                "raise the topic's max.message.bytes and replay the key, or discard the event"
+            }
             Self::NoSuchTopic => "create the topic; the relay goes on by itself",
             Self::NotAuthorised => {
                 "allow the relay's user to write to the topic; the relay goes on by itself"
             }
             Self::FewerPartitions { .. } => {
                 "the topic was made anew: give it its partitions back, or correct saga.relay_topic if its \
-                 consumers have read everything"
+                 consumers have read everything; the relay goes on by itself"
             }
             Self::Refused { .. } => {
-                "see the broker's reason; the relay goes on once the broker takes the event"
+                "mend what the broker complains of and replay the key, or discard the event"
             }
         }
     }

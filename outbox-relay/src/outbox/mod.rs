@@ -24,6 +24,9 @@ pub(crate) mod window;
 /// Reading windows, bounded.
 pub(crate) mod read;
 
+/// What cannot be sent, and what waits behind it.
+pub(crate) mod parked;
+
 /// Emptying leaves.
 pub(crate) mod rotate;
 

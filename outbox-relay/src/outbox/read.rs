@@ -99,6 +99,9 @@ impl<'w> Reader<'w> {
         if self.done {
             return Ok(None);
         }
+        if self.window.replay {
+            return self.next_parked(connection).await;
+        }
         if self.small {
             self.small = false;
             if let Some(chunk) = self.whole(connection).await? {
@@ -123,6 +126,28 @@ impl<'w> Reader<'w> {
                     .bind(self.window.after.as_str())
                     .bind(self.window.until.as_str())
                     .bind(after)
+                    .bind(i64::from(self.budget.rows))
+                    .bind(i64::from(self.budget.bytes)),
+                connection,
+                self.budget.rows,
+            )
+            .await?;
+        self.done = !cut;
+        if chunk.is_empty() {
+            return Ok(None);
+        }
+        self.after = Some(chunk.event(chunk.len() - 1)?.position);
+        Ok(Some(chunk))
+    }
+
+    /// The next piece of a window of parked events, which are few enough for one index.
+    async fn next_parked(&mut self, connection: &mut PgConnection) -> Result<Option<Chunk>, OutboxError> {
+        let (chunk, cut) = self
+            .fetch(
+                "reading parked events",
+                sqlx::query(sql::READ_REPLAY)
+                    .bind(self.window.number)
+                    .bind(self.after.unwrap_or(0))
                     .bind(i64::from(self.budget.rows))
                     .bind(i64::from(self.budget.bytes)),
                 connection,
@@ -192,18 +217,22 @@ impl<'w> Reader<'w> {
     }
 }
 
-/// Who an event is: id, topic, key, type. `None` if it is gone.
+/// Who an event of a window is: id, topic, key, type. `None` if it is gone.
 pub(crate) async fn who_is(
     connection: &mut PgConnection,
+    window: &Window,
     position: i64,
     patience: Duration,
 ) -> Result<Option<(Uuid, String, String, String)>, OutboxError> {
+    let query = if window.replay {
+        sqlx::query_as(sql::REPLAYED_EVENT).bind(window.number)
+    } else {
+        sqlx::query_as(sql::EVENT)
+    };
     within(
         patience,
         "looking up an event",
-        sqlx::query_as(sql::EVENT)
-            .bind(position)
-            .fetch_optional(connection),
+        query.bind(position).fetch_optional(connection),
     )
     .await
 }

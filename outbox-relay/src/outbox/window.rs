@@ -16,6 +16,8 @@ pub(crate) struct Window {
     pub(crate) until: Snapshot,
     /// It takes up what was left over from the epoch before.
     pub(crate) recovery: bool,
+    /// It sends parked events again, and takes up nothing new.
+    pub(crate) replay: bool,
 }
 
 /// Opens windows, each from where the one before ended.
@@ -28,7 +30,7 @@ pub(crate) struct Windows {
     patience: Duration,
 }
 
-type WindowRow = (i64, i64, String, String, bool);
+type WindowRow = (i64, i64, String, String, bool, bool);
 
 impl Windows {
     /// The windows that were opened and not acknowledged, in order, and what opens the next ones.
@@ -89,9 +91,35 @@ impl Windows {
         self.recovering = false;
         Ok(Some(opened))
     }
+
+    /// Commits the bounds of a window for parked events of one topic whose replay is due. `None`: none is.
+    pub(crate) async fn open_replay(
+        &mut self,
+        connection: &mut PgConnection,
+        again_after: Duration,
+    ) -> Result<Option<(Window, String)>, OutboxError> {
+        let row: Option<(i64, i64, String, String, bool, bool, String)> = within(
+            self.patience,
+            "opening a replay",
+            sqlx::query_as(sql::OPEN_REPLAY)
+                .bind(self.lease.source.as_str())
+                .bind(self.lease.fence)
+                .bind(self.last)
+                .bind(self.seen.as_str())
+                .bind(i64::try_from(again_after.as_millis()).unwrap_or(i64::MAX))
+                .fetch_optional(connection),
+        )
+        .await?;
+        let Some((number, epoch, after, until, recovery, replay, topic)) = row else {
+            return Ok(None);
+        };
+        let opened = window((number, epoch, after, until, recovery, replay))?;
+        self.last = opened.number;
+        Ok(Some((opened, topic)))
+    }
 }
 
-fn window((number, epoch, after, until, recovery): WindowRow) -> Result<Window, OutboxError> {
+fn window((number, epoch, after, until, recovery, replay): WindowRow) -> Result<Window, OutboxError> {
     Ok(Window {
         number,
         epoch: u32::try_from(epoch).map_err(|_| OutboxError::Corrupt {
@@ -101,5 +129,6 @@ fn window((number, epoch, after, until, recovery): WindowRow) -> Result<Window, 
         after: Snapshot::new(after),
         until: Snapshot::new(until),
         recovery,
+        replay,
     })
 }

@@ -25,7 +25,7 @@ mod guarantees;
 mod leases;
 
 /// Events that cannot be sent.
-mod stopped;
+mod parked;
 
 /// Brokers and databases that go away.
 mod outages;

@@ -12,6 +12,9 @@ pub(crate) mod parked;
 /// What is paused.
 pub(crate) mod pauses;
 
+/// What cannot be published.
+pub(crate) mod unsent;
+
 /// What a saga waits for.
 pub(crate) mod waits;
 
@@ -38,6 +41,7 @@ pub(crate) fn statements() -> impl Iterator<Item = (&'static str, &'static str, 
         ("outbox", outbox::STATEMENTS),
         ("parked", parked::STATEMENTS),
         ("pauses", pauses::STATEMENTS),
+        ("unsent", unsent::STATEMENTS),
         ("waits", waits::STATEMENTS),
     ]
     .into_iter()

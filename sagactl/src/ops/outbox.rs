@@ -27,7 +27,14 @@ select (select count(*) from waiting),
 const SIZE: &str = "\
 select sum(pg_total_relation_size(format('saga.outbox_%s', slot)::regclass))::bigint from generate_series(0, 3) slot";
 
-pub(super) const STATEMENTS: &[(&str, &str)] = &[("relay", RELAY), ("waiting", WAITING), ("size", SIZE)];
+const PARKED: &str = "select count(*) from (select from saga.outbox_parked_event limit 100001) as parked";
+
+pub(super) const STATEMENTS: &[(&str, &str)] = &[
+    ("relay", RELAY),
+    ("waiting", WAITING),
+    ("size", SIZE),
+    ("parked", PARKED),
+];
 
 /// More are not counted.
 pub(crate) const COUNTED_MAX: i64 = 100_000;
@@ -38,6 +45,8 @@ pub(crate) struct Outbox {
     pub(crate) service: String,
     pub(crate) relay: Option<Relay>,
     pub(crate) waiting: i64,
+    /// Events that cannot be sent, or wait behind one.
+    pub(crate) parked: i64,
     pub(crate) oldest: Option<Oldest>,
     pub(crate) bytes: i64,
     /// Why nothing goes out, as the relay says.
@@ -72,11 +81,13 @@ pub(crate) async fn status(connection: &mut PgConnection, service: &str) -> Resu
     type Waiting = (i64, i64, String, String, String);
     let waiting: Option<Waiting> = sqlx::query_as(WAITING).fetch_optional(&mut *connection).await?;
     let bytes = sqlx::query_scalar(SIZE).fetch_one(&mut *connection).await?;
+    let parked = sqlx::query_scalar(PARKED).fetch_one(&mut *connection).await?;
     let count = waiting.as_ref().map_or(0, |waiting| waiting.0);
     Ok(Outbox {
         service: service.to_owned(),
         relay,
         waiting: count,
+        parked,
         oldest: waiting.map(|(_, age_ms, topic, key, r#type)| Oldest {
             age_ms,
             topic,

@@ -4,7 +4,6 @@ mod view;
 /// Asking a service to decide again.
 mod replay;
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use serde_json::json;
@@ -180,7 +179,7 @@ async fn discard(
         None => format!("all {} message(s) of {participant}/{key}", parked.messages),
     };
     if !yes
-        && !confirmed(&format!(
+        && !screen::confirmed(&format!(
             "Throw away {what}? They are lost to {participant}. [y/N] "
         ))?
     {
@@ -206,19 +205,6 @@ async fn discard(
             Ok(Code::Ok)
         }
     }
-}
-
-/// A person has to say yes; a script says --yes.
-fn confirmed(question: &str) -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage("nobody is there to be asked; say --yes"));
-    }
-    eprint!("{question}");
-    let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .map_err(|error| Failure::caused(Code::Internal, &error))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn not_parked(participant: &str, key: &str) -> Failure {

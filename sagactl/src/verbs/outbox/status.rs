@@ -11,33 +11,11 @@ use crate::screen::{self, Output};
 use crate::settings::Settings;
 use crate::table::{Column, Table};
 
-const EXAMPLES: &str = "\
-Examples:
-  sagactl outbox status
-  sagactl outbox status --output json | jq '.[] | select(.waiting > 0)'
-
-An event waits until the broker has acknowledged it. The relay notes acknowledgements about once a second, so a few
-that are younger than that mean nothing. Exit code 1: nobody serves an outbox, or one is held up.";
-
 /// Older than this is not a matter of a second any more.
 const LATE_MS: i64 = 10_000;
 
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Verb {
-    /// Shows who publishes each outbox, and what waits in it.
-    Status,
-}
-
-pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output) -> Result<Code, Failure> {
-    let Verb::Status = arguments.verb;
-    let mut ops = Ops::connect(&settings).await?;
+pub(super) async fn run(settings: &Settings, output: Output) -> Result<Code, Failure> {
+    let mut ops = Ops::connect(settings).await?;
     let said = match settings.get("RELAY_ADMIN") {
         Some(address) => health(address).await,
         None => None,
@@ -75,6 +53,7 @@ fn trouble(health: &Value, source: &str) -> Option<String> {
 
 fn is_held_up(outbox: &Outbox) -> bool {
     outbox.trouble.is_some()
+        || outbox.parked > 0
         || outbox.relay.as_ref().is_none_or(|relay| !relay.held)
         || outbox
             .oldest
@@ -91,6 +70,7 @@ fn text(outboxes: &[Outbox]) -> String {
         Column::Right("EPOCH"),
         Column::Right("ACKED"),
         Column::Right("WAITING"),
+        Column::Right("PARKED"),
         Column::Right("OLDEST"),
     ]);
     for outbox in outboxes {
@@ -117,6 +97,7 @@ fn text(outboxes: &[Outbox]) -> String {
                 .and_then(|relay| relay.acked_ms_ago)
                 .map_or_else(|| "-".to_owned(), |ms| format!("{} ago", span(ms))),
             waiting,
+            outbox.parked.to_string(),
             outbox
                 .oldest
                 .as_ref()
@@ -157,6 +138,7 @@ mod tests {
                 acked_ms_ago: Some(700),
             }),
             waiting: 0,
+            parked: 0,
             oldest: None,
             bytes: 8192,
             trouble: None,
@@ -169,6 +151,7 @@ mod tests {
         let mut stuck = outbox();
         stuck.service = "payment".to_owned();
         stuck.waiting = 12;
+        stuck.parked = 3;
         stuck.oldest = Some(Oldest {
             age_ms: 61_000,
             topic: "payment-events".to_owned(),
@@ -183,10 +166,10 @@ mod tests {
         never.relay = None;
         assert_eq!([&fine, &stuck, &never].map(is_held_up), [false, true, true]);
         let expected = "\
-OUTBOX   RELAY       FENCE  EPOCH    ACKED  WAITING      OLDEST
-order    relay-1         7      1  0 s ago        0           -
-payment  relay-1         7      1  0 s ago       12  1 min 01 s
-product  none, ever      -      -        -        0           -
+OUTBOX   RELAY       FENCE  EPOCH    ACKED  WAITING  PARKED      OLDEST
+order    relay-1         7      1  0 s ago        0       0           -
+payment  relay-1         7      1  0 s ago       12       3  1 min 01 s
+product  none, ever      -      -        -        0       0           -
 payment: the oldest is payment.created of o-1 in payment-events
 payment: too large";
         assert_eq!(text(&[fine, stuck, never]), expected);
