@@ -49,6 +49,9 @@ mod keeper;
 /// Publishes windows.
 mod publisher;
 
+/// What is known of the topics that events go to.
+mod known_topics;
+
 /// Keys and topics whose events are set aside.
 mod parked;
 

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +13,7 @@ use crate::kafka::config::{batch_bytes, compresses};
 use crate::kafka::flight::{Flight, Refused, Tails};
 use crate::kafka::primed::Primed;
 use crate::kafka::producer::Producer;
-use crate::kafka::refusal::Unsendable;
-use crate::kafka::topics::{self, Topic, TopicId};
+use crate::known_topics::KnownTopics;
 use crate::options::Options;
 use crate::outbox::error::OutboxError;
 use crate::outbox::lease::Lease;
@@ -29,9 +28,7 @@ pub(crate) struct Publisher {
     options: Arc<Options>,
     shared: Arc<Shared>,
     lease: Lease,
-    topics: Arc<HashMap<String, Topic>>,
-    /// Numbers outlive what is known of a topic.
-    ids: HashMap<String, TopicId>,
+    topics: KnownTopics,
     producer: Option<Producer>,
     /// What went to each partition, for the next producer to go on from.
     tails: Tails,
@@ -90,11 +87,10 @@ pub(crate) enum Extent {
 impl Publisher {
     pub(crate) fn new(options: Arc<Options>, shared: Arc<Shared>, lease: Lease, parked: Parked) -> Self {
         Self {
+            topics: KnownTopics::new(options.clone(), shared.clone(), lease.clone()),
             options,
             shared,
             lease,
-            topics: Arc::default(),
-            ids: HashMap::new(),
             producer: None,
             tails: Tails::default(),
             primed: Primed::default(),
@@ -201,24 +197,15 @@ impl Publisher {
             .collect()
     }
 
-    /// What is known of a topic is asked again.
-    pub(crate) fn forget_topics(&mut self) {
-        self.topics = Arc::default();
-    }
-
-    /// The same of one topic.
-    pub(crate) fn forget_topic(&mut self, topic: &str) {
-        if self.topics.contains_key(topic) {
-            let mut known = HashMap::clone(&self.topics);
-            known.remove(topic);
-            self.topics = Arc::new(known);
-        }
+    /// What is known of topics, or of one, is asked again.
+    pub(crate) fn forget_topics(&mut self, only: Option<&str>) {
+        self.topics.forget(only);
     }
 
     /// Ends the producer, waiting for what it knows. The next window, or the next try, gets a new one, and
     /// everything that is known of topics is asked again.
     pub(crate) async fn start_over(&mut self) {
-        self.forget_topics();
+        self.topics.forget(None);
         self.end_producer().await;
     }
 
@@ -252,34 +239,55 @@ impl Publisher {
         self.flight().and_then(|flight| flight.oldest())
     }
 
-    /// Hands a piece of a window to the producer. Returns once librdkafka has it, not once it is written.
-    async fn send(&mut self, window: &Window, chunk: Chunk, aside: Vec<usize>) -> Result<(), Halt> {
-        if aside.len() == chunk.len() {
-            return Ok(());
+    /// Gets to know the broker before the first event is there: a producer asks for its id, and topics of yesterday are
+    /// most likely those of today. What goes wrong here goes wrong again when it matters.
+    pub(crate) async fn warm_up(&mut self, connection: &mut PgConnection) -> Result<(), OutboxError> {
+        let warmed = match self.topics.meet_again(connection).await {
+            Ok(()) => self.ready_producer().map(drop),
+            Err(halt) => Err(halt),
+        };
+        match warmed {
+            Err(Halt::Outbox(error)) => Err(error),
+            Err(halt) => {
+                tracing::debug!(source = %self.shared.source, %halt, "broker is not known yet");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
-        let producer = match &self.producer {
+    }
+
+    fn ready_producer(&mut self) -> Result<&Producer, Halt> {
+        let producer = match self.producer.take() {
             Some(producer) => producer,
             None => {
-                let made = Producer::new(
+                self.primed = Primed::default();
+                Producer::new(
                     &self.options.kafka,
-                    self.smallest_limit(),
+                    self.topics.smallest_limit(),
                     self.tails.clone(),
                     self.shared.clone(),
                 )
                 .map_err(|source| Halt::Client {
                     doing: "making a producer",
                     source,
-                })?;
-                self.primed = Primed::default();
-                self.producer.insert(made)
+                })?
             }
         };
+        Ok(self.producer.insert(producer))
+    }
+
+    /// Hands a piece of a window to the producer. Returns once librdkafka has it, not once it is written.
+    async fn send(&mut self, window: &Window, chunk: Chunk, aside: Vec<usize>) -> Result<(), Halt> {
+        if aside.len() == chunk.len() {
+            return Ok(());
+        }
         let most = (self.options.in_flight_events, self.options.in_flight_bytes);
+        let producer = self.ready_producer()?;
         producer.flight.room(chunk.len(), chunk.bytes, most).await?;
         let sending = Sending {
             sender: producer.sender(),
             source: self.shared.source.clone(),
-            topics: self.topics.clone(),
+            topics: self.topics.snapshot(),
             spans: self.options.spans,
             judge_size: !compresses(&self.options.kafka),
             epoch: window.epoch,
@@ -302,76 +310,28 @@ impl Publisher {
         }
     }
 
-    /// Asks the broker about topics that were not seen before, and records how many partitions their keys
-    /// are spread over.
+    /// Gets to know the topics of a chunk. A producer whose batches are too large for one of them is ended.
     async fn meet_topics(
         &mut self,
         connection: &mut PgConnection,
         chunk: &Chunk,
         aside: &[usize],
     ) -> Result<(), Halt> {
-        let mut unknown: Vec<String> = Vec::new();
-        for index in (0..chunk.len()).filter(|index| aside.binary_search(index).is_err()) {
-            let topic = chunk.event(index)?.topic;
-            if !self.topics.contains_key(topic) && !unknown.iter().any(|name| name == topic) {
-                unknown.push(topic.to_owned());
-            }
-        }
+        let unknown = self.topics.unknown(chunk, aside)?;
         if unknown.is_empty() {
             return Ok(());
         }
-        let patience = self.options.statement_timeout;
-        let found = topics::look_up(&self.options.kafka, &unknown, &self.shared)
-            .await
-            .map_err(|source| Halt::Client {
-                doing: "asking the broker about topics",
-                source,
-            })?;
-        let mut known = HashMap::clone(&self.topics);
-        for name in unknown {
-            let next = TopicId(self.ids.len());
-            let id = *self.ids.entry(name.clone()).or_insert(next);
-            let topic = match found.get(&name) {
-                None => Topic::unsendable(id, Unsendable::NoSuchTopic),
-                Some(found) => {
-                    let recorded = crate::outbox::topics::record(
-                        connection,
-                        &self.lease,
-                        &name,
-                        found.partitions,
-                        patience,
-                    )
-                    .await?;
-                    if found.partitions > recorded {
-                        tracing::warn!(
-                            source = %self.shared.source, topic = name, recorded, found = found.partitions,
-                            "topic has grown; keys stay where they are, the new partitions get none"
-                        );
-                    }
-                    Topic::met(id, recorded, *found)
-                }
-            };
-            known.insert(name, topic);
-        }
-        self.topics = Arc::new(known);
-        let fitting = batch_bytes(usize::MAX, self.smallest_limit());
+        self.topics.meet(connection, unknown).await?;
+        let fitting = batch_bytes(usize::MAX, self.topics.smallest_limit());
         if self
             .producer
             .as_ref()
             .is_some_and(|producer| producer.batch_bytes > fitting)
         {
-            // Its batches are too large for a topic that we have just met.
             self.settle().await?;
             self.end_producer().await;
         }
         Ok(())
-    }
-
-    fn smallest_limit(&self) -> Option<usize> {
-        self.topics
-            .values()
-            .filter_map(|topic| topic.max_message_bytes)
-            .min()
     }
 }
 

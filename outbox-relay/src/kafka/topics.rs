@@ -62,53 +62,71 @@ pub(crate) struct Found {
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Asks the broker. A topic that is not in the answer does not exist, or we may not see it.
-///
-/// All topics are asked for, never one by its name: a broker that creates topics on sight would do so.
-pub(crate) async fn look_up(
-    kafka: &[(String, String)],
-    names: &[String],
-    shared: &Arc<Shared>,
-) -> Result<HashMap<String, Found>, KafkaError> {
-    let mut config = ClientConfig::new();
-    for (name, value) in kafka {
-        config.set(name, value);
+/// Asks the broker about topics. It is kept: a client needs a third of a second for its first answer.
+pub(crate) struct Directory {
+    asker: Option<Arc<ThreadedProducer<Asker>>>,
+    admin: Option<Arc<AdminClient<DefaultClientContext>>>,
+}
+
+impl Directory {
+    /// Connects when it is asked for the first time.
+    pub(crate) fn new(kafka: &[(String, String)], shared: &Arc<Shared>) -> Result<Self, KafkaError> {
+        let mut config = ClientConfig::new();
+        for (name, value) in kafka {
+            config.set(name, value);
+        }
+        // An admin client keeps to itself why it cannot connect.
+        let asker = ThreadedProducer::from_config_and_context(&config, Asker(shared.clone()))?;
+        Ok(Self {
+            asker: Some(Arc::new(asker)),
+            admin: Some(Arc::new(config.create()?)),
+        })
     }
-    // An admin client keeps to itself why it cannot connect.
-    let asker = ThreadedProducer::from_config_and_context(&config, Asker(shared.clone()))?;
-    let (asker, metadata) = tokio::task::spawn_blocking(move || {
-        let metadata = asker.client().fetch_metadata(None, ANSWER_WITHIN);
-        (asker, metadata)
-    })
-    .await
-    .map_err(|_| KafkaError::Canceled)?;
-    // Its threads are joined when it goes.
-    drop(tokio::task::spawn_blocking(move || drop(asker)));
-    let metadata = metadata?;
-    let admin: AdminClient<DefaultClientContext> = config.create()?;
-    let mut found = HashMap::new();
-    for topic in metadata.topics() {
-        if topic.error().is_none() && names.iter().any(|name| name == topic.name()) {
-            let partitions = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
-            if partitions > 0 {
-                found.insert(
-                    topic.name().to_owned(),
-                    Found {
-                        partitions,
-                        max_message_bytes: None,
-                    },
-                );
+
+    /// A topic that is not in the answer does not exist, or we may not see it.
+    ///
+    /// All topics are asked for, never one by its name: a broker that creates topics on sight would do so.
+    pub(crate) async fn look_up(&self, names: &[String]) -> Result<HashMap<String, Found>, KafkaError> {
+        let (Some(asker), Some(admin)) = (self.asker.clone(), self.admin.clone()) else {
+            return Err(KafkaError::Canceled);
+        };
+        let metadata =
+            tokio::task::spawn_blocking(move || asker.client().fetch_metadata(None, ANSWER_WITHIN))
+                .await
+                .map_err(|_| KafkaError::Canceled)??;
+        let mut found = HashMap::new();
+        for topic in metadata.topics() {
+            if topic.error().is_none() && names.iter().any(|name| name == topic.name()) {
+                let partitions = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
+                if partitions > 0 {
+                    found.insert(
+                        topic.name().to_owned(),
+                        Found {
+                            partitions,
+                            max_message_bytes: None,
+                        },
+                    );
+                }
             }
         }
-    }
-    for (name, limit) in limits(&admin, found.keys().cloned().collect()).await {
-        if let Some(found) = found.get_mut(&name) {
-            found.max_message_bytes = Some(limit);
+        if found.is_empty() {
+            return Ok(found);
         }
+        for (name, limit) in limits(&admin, found.keys().cloned().collect()).await {
+            if let Some(found) = found.get_mut(&name) {
+                found.max_message_bytes = Some(limit);
+            }
+        }
+        Ok(found)
     }
-    // The same.
-    drop(tokio::task::spawn_blocking(move || drop(admin)));
-    Ok(found)
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Not on an async worker: their threads are joined.
+        let gone = (self.asker.take(), self.admin.take());
+        std::thread::spawn(move || drop(gone));
+    }
 }
 
 /// Who asks. Sends nothing; only a producer tells of its troubles while it waits.

@@ -284,6 +284,9 @@ insert into saga.relay_topic (topic, partitions)
 select $3, $4 from saga.relay where source = $1 and fence = $2
 on conflict (topic) do nothing";
 
+pub(crate) const KNOWN_TOPICS: &str =
+    "select topic from saga.relay_topic order by recorded_at desc limit 1000";
+
 pub(crate) const RECORDED_PARTITIONS: &str = "select partitions from saga.relay_topic where topic = $1";
 
 /// How a leaf is emptied: whether it is worth a lock, the lock, whether it may be, and the deed.
@@ -396,6 +399,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("PUT_BACK", PUT_BACK),
     ("REPLAYED", REPLAYED),
     ("RECORD_TOPIC", RECORD_TOPIC),
+    ("KNOWN_TOPICS", KNOWN_TOPICS),
     ("RECORDED_PARTITIONS", RECORDED_PARTITIONS),
     ("STATUS", STATUS),
     ("OUTBOX_LEAF.in_use", OUTBOX_LEAVES[0].in_use),

@@ -6,6 +6,19 @@ use super::error::{OutboxError, within};
 use super::lease::Lease;
 use super::sql;
 
+/// The topics that events of this outbox have gone to.
+pub(crate) async fn known(
+    connection: &mut PgConnection,
+    patience: Duration,
+) -> Result<Vec<String>, OutboxError> {
+    within(
+        patience,
+        "reading which topics are known",
+        sqlx::query_scalar(sql::KNOWN_TOPICS).fetch_all(connection),
+    )
+    .await
+}
+
 /// Records a topic's partition count, unless one was recorded before. Returns the one that counts.
 pub(crate) async fn record(
     connection: &mut PgConnection,

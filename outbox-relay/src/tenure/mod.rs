@@ -134,6 +134,7 @@ impl Tenure {
             parked,
         );
         self.shared.set_phase(Phase::Publishing);
+        publisher.warm_up(&mut self.connection).await?;
         for window in std::mem::take(&mut self.unacked) {
             if !self.publish(&mut publisher, &window, cancel).await? {
                 publisher.finish().await;

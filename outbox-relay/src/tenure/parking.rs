@@ -46,7 +46,7 @@ impl Tenure {
             return Ok(None);
         };
         // What was wrong with it may be mended.
-        publisher.forget_topic(&topic);
+        publisher.forget_topics(Some(&topic));
         Ok(Some(window))
     }
 

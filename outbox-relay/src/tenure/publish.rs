@@ -66,7 +66,7 @@ impl Tenure {
             let before = after;
             match halt {
                 // Nothing of it was sent, so the producer is as good as before.
-                Halt::Unsendable(_) => publisher.forget_topics(),
+                Halt::Unsendable(_) => publisher.forget_topics(None),
                 _ => publisher.start_over().await,
             }
             after = publisher.acked_within(window).or(after);
