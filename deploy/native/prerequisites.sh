@@ -8,6 +8,7 @@
 #     stack   what the native stack needs: Java 17 or newer, Maven, xz
 #     redis   a Redis server; Debian's redis-tools holds one, and it starts no system service
 #     client  psql, for people
+#     test    PgBouncer, for the tests behind a pooler; without it they are skipped
 #     bench   pgbench; Debian ships it with a server, whose package makes a cluster of its own on port 5432
 #     node    npm, for the linters
 #     python  python3 with venv, for the linters
@@ -29,6 +30,7 @@ stack|mvn|maven|Maven (fetches Kafka and PostgreSQL)
 stack|xz|xz-utils|xz (unpacks PostgreSQL)
 redis|@redis|redis-tools|Redis server
 client|psql|postgresql-client|psql
+test|@pgbouncer|pgbouncer|PgBouncer (tests behind a pooler)
 bench|@pgbench|postgresql-contrib|pgbench
 node|npm|npm|npm (linters)
 python|@venv|python3-venv|python3 with venv (linters)
@@ -40,6 +42,7 @@ has() {
         @zlib) pkg-config --exists zlib 2>/dev/null || [ -e /usr/include/zlib.h ] ;;
         @java) java_is_recent ;;
         @redis) command -v redis-server >/dev/null 2>&1 || command -v redis-check-rdb >/dev/null 2>&1 ;;
+        @pgbouncer) command -v pgbouncer >/dev/null 2>&1 || [ -x /usr/sbin/pgbouncer ] ;;
         @pgbench) command -v pgbench >/dev/null 2>&1 || compgen -G '/usr/lib/postgresql/*/bin/pgbench' >/dev/null ;;
         @venv) python3 -c 'import venv, ensurepip' >/dev/null 2>&1 ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
@@ -81,7 +84,7 @@ main() {
         check_only=yes
         shift
     fi
-    [ $# -gt 0 ] || { echo "usage: $0 [--check] build|stack|redis|client|bench|node|python …" >&2; exit 64; }
+    [ $# -gt 0 ] || { echo "usage: $0 [--check] build|stack|redis|client|test|bench|node|python …" >&2; exit 64; }
 
     local packages=() reasons=() group row_group test package reason
     for group in "$@"; do

@@ -376,8 +376,10 @@ fn is_passing(status: &Status) -> bool {
             | Code::Aborted
             | Code::Cancelled
     );
-    // A connection that breaks under a call makes an error of some other code, on our side of it.
-    code || status.source().is_some()
+    // A connection that breaks under a call makes an error of some other code, on our side of it. A service's own
+    // always says its reason.
+    let broke_off = matches!(status.code(), Code::Internal | Code::Unknown) && reason(status).is_empty();
+    code || broke_off || status.source().is_some()
 }
 
 fn keyed<T>(message: T, key: &str) -> Request<T> {

@@ -33,6 +33,9 @@ mod kafka_security;
 /// Certificates of servers.
 mod tls;
 
+/// A pooler in front of a PostgreSQL server.
+mod pgbouncer;
+
 /// One Redis server.
 mod redis;
 
@@ -88,6 +91,7 @@ pub use kafka::{Kafka, KafkaSettings};
 pub use kafka_security::{KafkaSecurity, KafkaUser};
 pub use outer_cargo::forget_outer_cargo;
 pub use parts::{Part, Placed, Placement, Way, Wishes};
+pub use pgbouncer::{PgBouncer, PoolMode};
 pub use ports::{Ports, free as free_ports};
 pub use postgres::{Postgres, PostgresSettings, PostgresTls};
 pub use redis::Redis;

@@ -201,6 +201,11 @@ impl Postgres {
         &self.daemon
     }
 
+    /// Who it runs as, if not as who we are.
+    pub(crate) fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
     fn backends(&self) -> Vec<Pid> {
         self.daemon.pid().map(children_of).unwrap_or_default()
     }

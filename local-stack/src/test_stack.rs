@@ -9,6 +9,7 @@ use crate::daemon::{Daemon, write_whole};
 use crate::guardian::Guardian;
 use crate::kafka::{Kafka, KafkaSettings};
 use crate::kafka_security::{KafkaSecurity, KafkaUser};
+use crate::pgbouncer::{PgBouncer, PoolMode};
 use crate::postgres::{Postgres, PostgresSettings, PostgresTls};
 use crate::secrets::random_hex;
 use crate::tls::Identity;
@@ -257,6 +258,25 @@ impl TestStack {
         self.postgres.start()?;
         standby.start()?;
         Ok(standby)
+    }
+
+    /// A PgBouncer in front of the database server, where these users (name, password) log in. It ends when the value is
+    /// dropped.
+    ///
+    /// # Errors
+    /// If there is no program for it, or it does not start.
+    pub fn pgbouncer(&self, mode: PoolMode, users: &[(&str, &str)]) -> Result<PgBouncer, StackError> {
+        let name = format!("pgbouncer-{}", &random_hex()?[..6]);
+        let [port] = ports::free()?;
+        let server = self.postgres.address();
+        PgBouncer::start(
+            (&server, port),
+            mode,
+            users,
+            &self.dir.join(&name),
+            self.postgres.account(),
+            daemon(&self.dir, &name),
+        )
     }
 
     /// What clients of servers that encrypt have to trust; there is no such file if they do not.

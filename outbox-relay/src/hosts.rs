@@ -83,7 +83,11 @@ impl FromStr for Hosts {
             Some((login, hosts)) => (format!("{login}@"), hosts),
             None => (String::new(), authority),
         };
-        let host = |host| format!("{scheme}://{login}{host}/{path}").parse();
+        let host = |host| {
+            let options: PgConnectOptions = format!("{scheme}://{login}{host}/{path}").parse()?;
+            // The server's default is right, and PgBouncer refuses the setting.
+            Ok(options.extra_float_digits(None))
+        };
         let hosts: Result<_, sqlx::Error> = hosts.split(',').map(host).collect();
         hosts.map(Self).map_err(|_| BadDatabaseUrl)
     }

@@ -100,8 +100,9 @@ impl KnownTopics {
             Some(directory) => directory,
             None => Directory::new(&self.options.kafka, &self.shared).map_err(trouble)?,
         };
-        let directory = self.directory.insert(directory);
+        // One that fails is not kept: what it was made with, such as a certificate's file, may be mended by now.
         let found = directory.look_up(&unknown).await.map_err(trouble)?;
+        self.directory = Some(directory);
         let mut known = HashMap::clone(&self.topics);
         for name in unknown {
             let next = TopicId(self.ids.len());

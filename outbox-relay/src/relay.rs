@@ -12,6 +12,7 @@ use crate::outbox::connection::connect;
 use crate::outbox::error::OutboxError;
 use crate::outbox::identity::identify;
 use crate::outbox::lease::{acquire, introduce};
+use crate::outbox::sessions::are_ours;
 use crate::state::{Health, Phase, Shared};
 use crate::tenure::Tenure;
 
@@ -115,6 +116,7 @@ impl Relay {
         let options = &self.options;
         let patience = options.statement_timeout;
         let database = options.database.primary().await?;
+        are_ours(&database).await?;
         let mut connection = connect(&database, patience).await?;
         let identity = identify(&mut connection, patience).await?;
         introduce(&mut connection, &options.source, identity, patience).await?;
@@ -176,7 +178,10 @@ impl Relay {
         // Each new trouble is news; the same one again is not.
         if *self.shared.phase().borrow() != phase {
             match error {
-                OutboxError::Standby | OutboxError::NotMigrated | OutboxError::OtherName { .. } => {
+                OutboxError::Standby
+                | OutboxError::SharedSession
+                | OutboxError::NotMigrated
+                | OutboxError::OtherName { .. } => {
                     tracing::error!(source = %self.shared.source, reason, "outbox cannot be served");
                 }
                 _ => {

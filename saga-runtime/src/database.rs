@@ -118,7 +118,7 @@ impl DatabaseConfig {
 
     async fn pool(&self, name: &str, max: u32, synchronous_commit: &str) -> Result<PgPool, ConnectError> {
         let primary = self.url.primary(self.acquire_timeout).await?;
-        let options = primary.application_name(name).options([
+        let mut settings = vec![
             (
                 "statement_timeout",
                 self.statement_timeout.as_millis().to_string(),
@@ -126,12 +126,20 @@ impl DatabaseConfig {
             ("lock_timeout", self.lock_timeout.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", "60000".to_owned()),
             ("synchronous_commit", synchronous_commit.to_owned()),
-        ]);
-        let options = options.options(PLANNING.iter().copied());
+        ];
+        settings.extend(PLANNING.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let (names, values): (Vec<&str>, Vec<String>) = settings.into_iter().unzip();
         let several = self.url.hosts.len() > 1;
         Ok(PgPoolOptions::new()
             .after_connect(move |connection, _| {
+                let (names, values) = (names.clone(), values.clone());
                 Box::pin(async move {
+                    sqlx::query(SET)
+                        .bind(names)
+                        .bind(values)
+                        .persistent(false)
+                        .execute(&mut *connection)
+                        .await?;
                     // A host that was the primary may come back as a standby.
                     if several && is_standby(connection).await? {
                         return Err(standby());
@@ -143,7 +151,7 @@ impl DatabaseConfig {
             .min_connections(1)
             .acquire_timeout(self.acquire_timeout)
             .max_lifetime(Duration::from_secs(30 * 60))
-            .connect_lazy_with(options))
+            .connect_lazy_with(primary.application_name(name)))
     }
 
     /// Looks again which of several hosts takes writes, and lets the pools connect there from now on.
@@ -170,6 +178,10 @@ impl DatabaseConfig {
         Ok(())
     }
 }
+
+/// Not as part of the login: a pooler in between (PgBouncer) takes no settings there.
+const SET: &str =
+    "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as setting (name, value)";
 
 async fn is_standby(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("select pg_is_in_recovery()")
@@ -236,6 +248,8 @@ impl FromStr for DatabaseUrl {
             .map(|host| {
                 format!("{scheme}://{login}{at}{host}/{path}")
                     .parse()
+                    // The server's default is right, and PgBouncer would refuse the setting.
+                    .map(|options: PgConnectOptions| options.extra_float_digits(None))
                     .map_err(|_| MalformedUrl)
             })
             .collect::<Result<Vec<PgConnectOptions>, MalformedUrl>>()?;

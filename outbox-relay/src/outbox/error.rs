@@ -34,6 +34,12 @@ pub enum OutboxError {
     /// The server is a standby, whose snapshots show no running transactions: events would be lost.
     #[error("the server is a standby; the relay reads from a primary only")]
     Standby,
+    /// A pooler in between gives each transaction another session.
+    #[error(
+        "a pooler gives each transaction another session; let it keep them (PgBouncer: pool_mode = session), or let the \
+         relay reach the server past it"
+    )]
+    SharedSession,
     /// The relay's tables are not there.
     #[error("the database has no table saga.relay; run `outbox-relay migrate` as the migrating role")]
     NotMigrated,

@@ -12,6 +12,9 @@ pub(crate) mod snapshot;
 /// Connections with the relay's settings.
 pub(crate) mod connection;
 
+/// Sessions that are ours alone.
+pub(crate) mod sessions;
+
 /// Which server this is, and whether it may be read.
 pub(crate) mod identity;
 

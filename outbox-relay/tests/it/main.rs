@@ -27,6 +27,9 @@ mod leases;
 /// Events that cannot be sent.
 mod parked;
 
+/// Behind a pooler.
+mod pooled;
+
 /// Brokers and databases that go away.
 mod outages;
 
