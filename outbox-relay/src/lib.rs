@@ -36,6 +36,9 @@ pub mod migrate;
 /// How an outbox is, for an operator.
 pub mod status;
 
+/// Looks whether a relay could work.
+pub mod preflight;
+
 /// Points at which a test makes it fail.
 mod fault;
 mod idle;

@@ -259,6 +259,12 @@ impl Shared {
         }
     }
 
+    /// What the Kafka client says is wrong, if anything.
+    pub(crate) fn broker_reason(&self) -> Option<String> {
+        let reason = self.trouble().reason.clone();
+        (!reason.is_empty()).then_some(reason)
+    }
+
     fn trouble(&self) -> MutexGuard<'_, BrokerTrouble> {
         self.broker.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -35,6 +35,8 @@ pub struct Status {
     pub oldest: Option<DateTime<Utc>>,
     /// What the outbox's leaves take on disk.
     pub bytes: i64,
+    /// Events that cannot be sent or wait behind one, counted up to 100,001.
+    pub parked: i64,
 }
 
 type StatusRow = (
@@ -49,6 +51,7 @@ type StatusRow = (
     bool,
     i64,
     Option<DateTime<Utc>>,
+    i64,
     i64,
 );
 
@@ -89,6 +92,7 @@ pub async fn read(database: &PgConnectOptions) -> Result<Option<Status>, OutboxE
             unpublished,
             oldest,
             bytes,
+            parked,
         )| {
             Status {
                 source,
@@ -103,6 +107,7 @@ pub async fn read(database: &PgConnectOptions) -> Result<Option<Status>, OutboxE
                 unpublished,
                 oldest,
                 bytes,
+                parked,
             }
         },
     ))

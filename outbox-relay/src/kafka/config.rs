@@ -34,6 +34,18 @@ const MAX_IN_FLIGHT: u32 = 5;
 const BATCH_BYTES: usize = 1_000_000;
 const BATCH_OVERHEAD: usize = 1024;
 
+/// Properties of the user's that do not count, with what the relay sets them to.
+pub(crate) fn overruled(kafka: &[(String, String)]) -> Vec<(&str, &'static str)> {
+    let forced = |name: &str| FORCED.iter().find(|(forced, _)| *forced == name);
+    kafka
+        .iter()
+        .filter_map(|(name, value)| {
+            let (_, ours) = forced(name)?;
+            (value != ours).then_some((name.as_str(), *ours))
+        })
+        .collect()
+}
+
 /// librdkafka's configuration of one producer.
 ///
 /// `smallest_limit` is the smallest `max.message.bytes` of the topics: a batch that is larger is refused

@@ -289,6 +289,56 @@ pub(crate) const KNOWN_TOPICS: &str =
 
 pub(crate) const RECORDED_PARTITIONS: &str = "select partitions from saga.relay_topic where topic = $1";
 
+/// For the preflight: which server this is.
+pub(crate) const SERVER: &str = "
+select current_setting('server_version_num')::int4, current_setting('server_version'), pg_is_in_recovery()";
+
+/// For the preflight: what time it is there.
+pub(crate) const CLOCK: &str = "select clock_timestamp()";
+
+/// For the preflight: whether the newest tables are there.
+pub(crate) const MIGRATED_TO_PARKING: &str = "select to_regclass('saga.outbox_parked_event') is not null";
+
+/// For the preflight: what this role may not do and the relay does.
+pub(crate) const MISSING_PRIVILEGES: &str = "
+select what, privilege
+  from (select what, unnest(string_to_array(privileges, ' ')) as privilege
+          from (values ('saga.outbox', 'select'),
+                       ('saga.relay', 'select insert update'),
+                       ('saga.relay_window', 'select insert'),
+                       ('saga.relay_topic', 'select insert update'),
+                       ('saga.outbox_parked_key', 'select insert update delete'),
+                       ('saga.outbox_parked_event', 'select insert update delete'),
+                       ('saga.outbox_0', 'select truncate'), ('saga.outbox_1', 'select truncate'),
+                       ('saga.outbox_2', 'select truncate'), ('saga.outbox_3', 'select truncate'),
+                       ('saga.relay_window_0', 'truncate'), ('saga.relay_window_1', 'truncate'),
+                       ('saga.relay_window_2', 'truncate'), ('saga.relay_window_3', 'truncate')) as t (what, privileges)
+       ) as needed
+ where not has_table_privilege(what, privilege)
+union all
+select 'saga.relay_recover', 'execute'
+ where not has_function_privilege('saga.relay_recover(text, bigint, bigint, bigint)', 'execute')";
+
+/// For the preflight: a block of positions per session would break the order of a key.
+pub(crate) const POSITIONS_CACHED: &str =
+    "select seqcache from pg_sequence where seqrelid = 'saga.outbox_position'::regclass";
+
+/// For the preflight: what somebody forgot to commit.
+pub(crate) const OLD_PREPARED: &str = "
+select count(*) from pg_prepared_xacts
+ where database = current_database() and prepared < clock_timestamp() - interval '1 hour'";
+
+/// For the preflight: topics that events go to, with the largest of the first 100,000 that wait.
+pub(crate) const TARGETS: &str = "
+select coalesce(w.topic, t.topic), t.partitions, w.largest::int8
+  from (select aggregatetype as topic, max(octet_length(aggregateid) + coalesce(octet_length(payload), 0)) as largest
+          from (select aggregatetype, aggregateid, payload from saga.outbox o
+                 where not exists (select from saga.relay r where pg_visible_in_snapshot(o.xid, r.acked_snap))
+                 limit 100000) as waiting
+         group by aggregatetype) as w
+  full join saga.relay_topic t on t.topic = w.topic
+ order by 1 limit 1000";
+
 /// How a leaf is emptied: whether it is worth a lock, the lock, whether it may be, and the deed.
 pub(crate) struct Leaf {
     pub(crate) name: &'static str,
@@ -364,7 +414,8 @@ select source, owner, fence, expires_at > clock_timestamp() as held, epoch, acke
            select from saga.outbox o where not pg_visible_in_snapshot(o.xid, r.acked_snap) limit 100001) as waiting),
        (select min(created_at) from saga.outbox o where not pg_visible_in_snapshot(o.xid, r.acked_snap)),
        (select sum(pg_total_relation_size(format('saga.outbox_%s', slot)::regclass))::bigint
-          from generate_series(0, 3) as slot)
+          from generate_series(0, 3) as slot),
+       (select count(*) from (select from saga.outbox_parked_event limit 100001) as parked)
   from saga.relay r";
 
 /// Statements by name, for the test that PREPAREs them. Leaves are listed by [`leaves`].
@@ -402,6 +453,13 @@ pub const ALL: &[(&str, &str)] = &[
     ("KNOWN_TOPICS", KNOWN_TOPICS),
     ("RECORDED_PARTITIONS", RECORDED_PARTITIONS),
     ("STATUS", STATUS),
+    ("SERVER", SERVER),
+    ("CLOCK", CLOCK),
+    ("MIGRATED_TO_PARKING", MIGRATED_TO_PARKING),
+    ("MISSING_PRIVILEGES", MISSING_PRIVILEGES),
+    ("POSITIONS_CACHED", POSITIONS_CACHED),
+    ("OLD_PREPARED", OLD_PREPARED),
+    ("TARGETS", TARGETS),
     ("OUTBOX_LEAF.in_use", OUTBOX_LEAVES[0].in_use),
     ("OUTBOX_LEAF.spent", OUTBOX_LEAVES[0].spent),
     ("WINDOW_LEAF.in_use", WINDOW_LEAVES[0].in_use),

@@ -39,6 +39,9 @@ mod secure;
 /// What the program says of them.
 mod program;
 
+/// Verbs that do their work and end.
+mod verbs;
+
 /// Leaves that are emptied.
 mod rotation;
 

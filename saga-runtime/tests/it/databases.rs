@@ -3,7 +3,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use local_stack::{Authority, Secure, TestStack, TestStackOptions, free_ports};
+use local_stack::{Authority, PgBouncer, PoolMode, Secure, TestStack, TestStackOptions, free_ports};
 use quadrille_process::config::Env;
 use saga_runtime::database::{ConnectError, DatabaseConfig};
 use sqlx::PgPool;
@@ -163,5 +163,45 @@ async fn promote(url: &str) -> Result<()> {
     let pool = PgPoolOptions::new().max_connections(1).connect(url).await?;
     let promoted: bool = sqlx::query_scalar("select pg_promote()").fetch_one(&pool).await?;
     assert!(promoted);
+    Ok(())
+}
+
+/// What a pool sets at each connection is there behind a pooler as well, which takes no settings at login.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_keeps_sessions_is_no_matter() -> Result<()> {
+    if !PgBouncer::is_installed() {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "deploy/native/prerequisites.sh test"
+        );
+        eprintln!("skipped: there is no pgbouncer here (deploy/native/prerequisites.sh test)");
+        return Ok(());
+    }
+    let (stack, pooler) = tokio::task::spawn_blocking(|| {
+        let stack = TestStack::private()?;
+        let admin: sqlx::postgres::PgConnectOptions = stack.addresses().postgres_admin_url.parse()?;
+        let url = stack.addresses().postgres_admin_url;
+        let password = url.split(['@', ':']).nth(2).unwrap_or_default().to_owned();
+        let pooler = stack.pgbouncer(PoolMode::Session, &[(admin.get_username(), &password)])?;
+        anyhow::Ok((stack, pooler))
+    })
+    .await??;
+    let url = stack.addresses().postgres_admin_url;
+    let (login, _) = url.rsplit_once('@').expect("a login");
+    let pool = connect(&format!("{login}@{}/postgres", pooler.address())).await?;
+    let set: (String, String, String) = sqlx::query_as(
+        "select current_setting('synchronous_commit'), current_setting('plan_cache_mode'),
+                current_setting('idle_in_transaction_session_timeout')",
+    )
+    .fetch_one(&pool)
+    .await?;
+    assert_eq!(
+        set,
+        (
+            "on".to_owned(),
+            "force_generic_plan".to_owned(),
+            "1min".to_owned()
+        )
+    );
     Ok(())
 }

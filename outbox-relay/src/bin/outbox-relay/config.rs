@@ -66,6 +66,20 @@ impl Config {
     }
 }
 
+/// What `drain` is configured with.
+pub(crate) struct Draining {
+    pub(crate) config: Config,
+    /// How long it may take.
+    pub(crate) within: Duration,
+}
+
+impl Draining {
+    pub(crate) fn read(env: &mut Env) -> Option<Self> {
+        let within = env.duration_ms("DRAIN_WITHIN_MS", Duration::from_secs(600));
+        Config::read(env).map(|config| Self { config, within })
+    }
+}
+
 /// Outboxes and where they are.
 pub(crate) struct Sources(pub(crate) Vec<Source>);
 

@@ -8,8 +8,14 @@ mod config;
 /// `run`.
 mod serve;
 
+/// `check`.
+mod check;
+
 /// `status`.
 mod status;
+
+/// `drain`.
+mod drain;
 
 /// `migrate`.
 mod migrate;
@@ -26,16 +32,20 @@ use quadrille_process::{about, run_with, tls};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const VERBS: &str = "\
-usage: outbox-relay [run|status|migrate] [--help|--version]
+usage: outbox-relay [run|check|status|drain|migrate] [--help|--version]
 
   run      publishes the outboxes of RELAY_SOURCES until it is told to stop (the default)
+  check    looks whether it could: servers, rights, topics, limits, clocks; says what is wrong and how to mend it
   status   shows how each outbox of RELAY_SOURCES is
+  drain    publishes until the outboxes are empty, or RELAY_DRAIN_WITHIN_MS (600000) are over, and ends
   migrate  brings the outboxes of RELAY_MIGRATE_SOURCES up to date, as the roles that own them
 ";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
     match arguments.peek().map(String::as_str) {
+        Some("check") => once(config::Config::read, check::check),
+        Some("drain") => once(config::Draining::read, drain::drain),
         Some("status") => once(config::sources, status::show),
         Some("migrate") => once(config::migrate_sources, migrate::migrate),
         other => {
@@ -54,14 +64,14 @@ fn main() -> ExitCode {
 }
 
 /// A verb that does its work and ends.
-fn once<F>(read: fn(&mut Env) -> Option<config::Sources>, work: impl FnOnce(config::Sources) -> F) -> ExitCode
+fn once<T, F>(read: fn(&mut Env) -> Option<T>, work: impl FnOnce(T) -> F) -> ExitCode
 where
-    F: Future<Output = anyhow::Result<()>>,
+    F: Future<Output = anyhow::Result<ExitCode>>,
 {
     const USAGE: u8 = 64;
     const UNAVAILABLE: u8 = 69;
-    let sources = match Env::from_process("RELAY").build(read) {
-        Ok(sources) => sources,
+    let config = match Env::from_process("RELAY").build(read) {
+        Ok(config) => config,
         Err(invalid) => {
             eprintln!("outbox-relay: the configuration is wrong\n{invalid}");
             return ExitCode::from(USAGE);
@@ -70,9 +80,9 @@ where
     tls::install_crypto();
     let worked = tokio::runtime::Runtime::new()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(work(sources)));
+        .and_then(|runtime| runtime.block_on(work(config)));
     match worked {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("outbox-relay: {error:#}");
             ExitCode::from(UNAVAILABLE)

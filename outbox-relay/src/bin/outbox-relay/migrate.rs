@@ -1,10 +1,12 @@
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use sqlx::postgres::PgPoolOptions;
 
 use crate::config::Sources;
 
 /// Migrates one outbox after the other.
-pub(crate) async fn migrate(sources: Sources) -> anyhow::Result<()> {
+pub(crate) async fn migrate(sources: Sources) -> anyhow::Result<ExitCode> {
     for source in sources.0 {
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -17,5 +19,5 @@ pub(crate) async fn migrate(sources: Sources) -> anyhow::Result<()> {
         pool.close().await;
         println!("{} is up to date", source.name);
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

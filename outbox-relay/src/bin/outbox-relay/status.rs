@@ -1,3 +1,5 @@
+use std::process::ExitCode;
+
 use anyhow::bail;
 use chrono::Utc;
 use outbox_relay::status::{self, Status};
@@ -5,15 +7,16 @@ use outbox_relay::status::{self, Status};
 use crate::config::Sources;
 
 /// A line per outbox.
-pub(crate) async fn show(sources: Sources) -> anyhow::Result<()> {
-    let line = |cells: [&str; 7]| {
-        let [a, b, c, d, e, f, g] = cells;
-        println!("{a:<20} {b:<12} {c:>11} {d:>10} {e:>6} {f:>17} {g}");
+pub(crate) async fn show(sources: Sources) -> anyhow::Result<ExitCode> {
+    let line = |cells: [&str; 8]| {
+        let [a, b, c, d, e, f, g, h] = cells;
+        println!("{a:<20} {b:<12} {c:>11} {d:>6} {e:>10} {f:>6} {g:>17} {h}");
     };
     line([
         "OUTBOX",
         "RELAY",
         "UNPUBLISHED",
+        "PARKED",
         "OLDEST",
         "EPOCH",
         "WINDOW",
@@ -28,14 +31,15 @@ pub(crate) async fn show(sources: Sources) -> anyhow::Result<()> {
                 name,
                 if status.held { "running" } else { "none" },
                 &unpublished(&status),
+                &status.parked.to_string(),
                 &oldest(&status),
                 &status.epoch.to_string(),
                 &status.acked_window.to_string(),
                 status.owner.as_deref().unwrap_or("-"),
             ]),
-            Ok(None) => line([name, "never ran", "?", "?", "-", "-", "-"]),
+            Ok(None) => line([name, "never ran", "?", "?", "?", "-", "-", "-"]),
             Err(error) => {
-                line([name, "unreachable", "?", "?", "-", "-", "-"]);
+                line([name, "unreachable", "?", "?", "?", "-", "-", "-"]);
                 failed.push(format!("{name}: {:#}", anyhow::Error::from(error)));
             }
         }
@@ -43,7 +47,7 @@ pub(crate) async fn show(sources: Sources) -> anyhow::Result<()> {
     if !failed.is_empty() {
         bail!("{}", failed.join("\n"));
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn unpublished(status: &Status) -> String {

@@ -1,0 +1,120 @@
+use std::process::{Output, Stdio};
+
+use anyhow::Result;
+use tokio::process::Command;
+
+use super::checker::Reader;
+use super::support::{Outbox, PASSWORD, Running, append, run, until_down};
+
+/// What a verb says, and its exit code.
+async fn verb(outbox: &Outbox, brokers: &str, verb: &str, more: &[(&str, &str)]) -> Result<(i32, String)> {
+    let (_, server) = outbox.servers.postgres_admin_url.split_once('@').unwrap();
+    let (server, _) = server.split_once('/').unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
+        .arg(verb)
+        .env_clear()
+        .env(
+            "RELAY_SOURCES",
+            format!("it=postgres://it_relay:{PASSWORD}@{server}/{}", outbox.name),
+        )
+        .env("RELAY_KAFKA_BROKERS", brokers)
+        .env("RELAY_LEASE_MS", "2000")
+        .envs(more.iter().copied())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    let said = [stdout, stderr].concat();
+    Ok((status.code().unwrap_or(-1), String::from_utf8(said)?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_says_what_is_wrong_and_how_to_mend_it() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let brokers = outbox.servers.kafka_brokers.clone();
+    let topic = outbox
+        .create_topic("small", 3, &[("max.message.bytes", "5000")])
+        .await?;
+    let mut writer = outbox.connect("it").await?;
+    append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+    let (code, said) = verb(&outbox, &brokers, "check", &[]).await?;
+    assert_eq!(code, 0, "{said}");
+    for words in [
+        "sessions are kept",
+        "may do what the relay does",
+        "the clocks agree",
+        "the broker answers",
+        "3 partitions, events of up to 5000 bytes",
+    ] {
+        assert!(said.contains(words), "{words}:\n{said}");
+    }
+
+    append(&mut writer, &topic, "k", "t", Some(&[b'x'; 6000]), "{}").await?;
+    append(&mut writer, &outbox.topic("missing"), "k", "t", Some(b"1"), "{}").await?;
+    let mut owner = outbox.superuser().await?;
+    run(&mut owner, "alter sequence saga.outbox_position cache 10").await?;
+    let kafka = [("RELAY_KAFKA_PROPERTIES", "acks=1")];
+    let (code, said) = verb(&outbox, &brokers, "check", &kafka).await?;
+    assert_eq!(code, 1, "{said}");
+    for words in [
+        "an event of 6001 bytes waits",
+        "max.message.bytes",
+        "-missing is not there",
+        "hands out 10 positions at once",
+        "acks is set, and does not count",
+    ] {
+        assert!(said.contains(words), "{words}:\n{said}");
+    }
+
+    run(&mut owner, "revoke truncate on saga.outbox_2 from it_relay").await?;
+    let (code, said) = verb(&outbox, "127.0.0.1:1", "check", &[]).await?;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("may not truncate saga.outbox_2"), "{said}");
+    assert!(said.contains("the broker does not answer: "), "{said}");
+
+    run(&mut owner, "drop schema saga cascade").await?;
+    let (code, said) = verb(&outbox, &brokers, "check", &[]).await?;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("run `outbox-relay migrate`"), "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drain_ends_when_the_outbox_is_empty() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let brokers = outbox.servers.kafka_brokers.clone();
+    let topic = outbox
+        .create_topic("events", 1, &[("max.message.bytes", "5000")])
+        .await?;
+    let mut writer = outbox.connect("it").await?;
+    for _ in 0..50 {
+        append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+    }
+    let short = [("RELAY_DRAIN_WITHIN_MS", "8000")];
+    let (code, said) = verb(&outbox, "127.0.0.1:1", "drain", &short).await?;
+    assert_eq!(code, 69, "{said}");
+    assert!(
+        said.contains("it: 50 event(s) left; broker is in trouble"),
+        "{said}"
+    );
+
+    let (code, said) = verb(&outbox, &brokers, "drain", &[]).await?;
+    assert_eq!((code, said.as_str()), (0, "it is empty\n"));
+    Reader::new(&outbox, &topic, 1)?.take(50).await;
+
+    // Somebody else's relay drains it as well; what is parked stays, and is told.
+    let relay = Running::start(outbox.relay("a"));
+    append(&mut writer, &topic, "k", "t", Some(&[b'x'; 6000]), "{}").await?;
+    until_down(&relay, "parked").await;
+    let (code, said) = verb(&outbox, &brokers, "drain", &[]).await?;
+    assert_eq!(
+        (code, said.as_str()),
+        (1, "it is empty\nit: 1 event(s) are parked\n")
+    );
+    relay.stop().await;
+    Ok(())
+}
