@@ -373,3 +373,23 @@ async fn a_batch_is_never_larger_than_the_smallest_topic_takes() -> Result<()> {
     relay.stop().await;
     Ok(())
 }
+
+/// Neither must they when the topic takes less than it did when the producer was made: the batch is refused, and each of
+/// them is innocent.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_a_batch_that_is_refused_are_not_parked_for_it() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("shrinks", 1, &[]).await?;
+    let mut options = outbox.relay("a");
+    options.kafka.push(("linger.ms".to_owned(), "50".to_owned()));
+    let relay = Running::start(options);
+    let reader = Reader::new(&outbox, &topic, 1)?;
+    let first = append_all(&outbox, &topic, &[("k", 300)]).await?;
+    assert_eq!(ids(&reader.take(1).await), first);
+    outbox.alter_topic(&topic, "max.message.bytes", "5000").await?;
+    let sent = append_all(&outbox, &topic, &[("k", 300); 100]).await?;
+    assert_eq!(ids(&reader.take(100).await), sent);
+    ensure!(parked(&outbox).await.is_empty());
+    relay.stop().await;
+    Ok(())
+}
