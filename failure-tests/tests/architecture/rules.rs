@@ -74,6 +74,11 @@ pub(crate) const ARROWS: &[Rule] = &[
         ],
         "operators go through the doors that everybody has, and no service is built into their tool",
     ),
+    rule(
+        "outbox-only",
+        &["outbox-relay"],
+        "it shows what the relay is without the rest of the engine",
+    ),
     Rule {
         from: "failure-tests",
         may: Who::Everybody,
@@ -103,6 +108,7 @@ pub(crate) const LIBRARIES: &[Library] = &[
             "service-testing",
             "failure-tests",
             "bench",
+            "outbox-only",
         ],
         in_tests: &["quadrille-proto"],
         why: PURE,
@@ -117,7 +123,7 @@ pub(crate) const LIBRARIES: &[Library] = &[
             "failure-tests",
             "bench",
         ],
-        in_tests: &[],
+        in_tests: &["outbox-only"],
         why: "services do not speak to Kafka themselves",
     },
     Library {
@@ -134,6 +140,7 @@ pub(crate) const LIBRARIES: &[Library] = &[
             "service-testing",
             "failure-tests",
             "bench",
+            "outbox-only",
         ],
         in_tests: &[],
         why: "it owns no table",
