@@ -53,7 +53,7 @@ bench *ARGS: _needs
 verify: check test
 
 # Everything of `verify` but the tests.
-check: fmt-check lint deny buf compose-check script-check
+check: fmt-check lint deny buf compose-check script-check alerts-check
 
 # Format the code.
 fmt:
@@ -107,11 +107,22 @@ compose-check:
     fi
     "$venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec deploy/compose.yaml
 
+# Check the alert rules, and try them, where promtool is.
+alerts-check:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! command -v promtool >/dev/null 2>&1; then
+        echo "alerts-check: skipped, promtool is not here (Debian: prometheus)"
+        exit 0
+    fi
+    promtool check rules deploy/prometheus/alerts.yaml
+    promtool test rules deploy/prometheus/alerts.test.yaml
+
 # Check the syntax of the shell scripts.
 script-check:
     #!/usr/bin/env bash
     set -euo pipefail
-    for script in justw .ci/run deploy/ready deploy/native/*.sh; do
+    for script in justw .ci/run deploy/ready deploy/native/*.sh examples/python/run; do
         bash -n "$script"
         [ -x "$script" ] || { echo "$script is not executable"; exit 1; }
     done

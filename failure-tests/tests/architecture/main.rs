@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
+/// What operators are told to watch.
+mod alerts;
 /// What is allowed, and why.
 mod rules;
 
