@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault;
@@ -12,11 +13,34 @@ use crate::state::Shared;
 
 /// What was acknowledged, written by who publishes, persisted by the keeper.
 #[derive(Debug, Clone)]
-pub(crate) struct Ledger(Arc<Mutex<Acked>>);
+pub(crate) struct Ledger(Arc<Book>);
+
+#[derive(Debug)]
+struct Book {
+    acked: Mutex<Acked>,
+    /// Somebody cannot wait until it is time.
+    wanted: Notify,
+    /// The last window that is known to the database.
+    persisted: watch::Sender<i64>,
+}
 
 impl Ledger {
     pub(crate) fn new(acked: Acked) -> Self {
-        Self(Arc::new(Mutex::new(acked)))
+        Self(Arc::new(Book {
+            wanted: Notify::new(),
+            persisted: watch::Sender::new(acked.window),
+            acked: Mutex::new(acked),
+        }))
+    }
+
+    /// Waits until the database knows all that is acknowledged now. Never returns once the keeper has ended, which ends
+    /// the tenure.
+    pub(crate) async fn persisted(&self) {
+        let window = self.read().window;
+        let mut persisted = self.0.persisted.subscribe();
+        self.0.wanted.notify_one();
+        // The sender lives as long as we do.
+        persisted.wait_for(|known| *known >= window).await.ok();
     }
 
     pub(crate) fn note(&self, change: impl FnOnce(&mut Acked)) {
@@ -28,7 +52,7 @@ impl Ledger {
     }
 
     fn lock(&self) -> MutexGuard<'_, Acked> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.acked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -55,6 +79,7 @@ impl Keeper {
         loop {
             let finishing = tokio::select! {
                 () = finish.cancelled() => true,
+                () = self.ledger.0.wanted.notified() => false,
                 () = tokio::time::sleep(self.persist_every.min(self.lease.duration / 3)) => false,
             };
             self.shared.update_age();
@@ -65,6 +90,7 @@ impl Keeper {
                 self.renew(&acked).await?;
                 persisted = acked;
             }
+            self.ledger.0.persisted.send_replace(persisted.window);
             if finishing {
                 let remaining = self.remaining();
                 self.lease.release(&mut self.connection, remaining).await?;

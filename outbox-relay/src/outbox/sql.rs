@@ -197,6 +197,12 @@ select position, $3, aggregatetype, aggregateid, id, type, payload, headers, cre
  where slot = any('{0,1,2,3}') and position = any($4) and exists (select from lease)
 on conflict (position) do nothing";
 
+/// Whether [`OPEN_REPLAY`] would find something; `$1`: after how many milliseconds a topic is tried again by itself.
+pub(crate) const REPLAY_DUE: &str = "
+select exists (select from saga.outbox_parked_key
+                where replay_requested is not null
+                   or whole and coalesce(tried_at, parked_at) <= clock_timestamp() - $1 * interval '1 millisecond')";
+
 /// Opens a window for one key or topic whose replay is due, and gives its events their places. `$3`, `$4`: number and
 /// snapshot of the window before; `$5`: after how many milliseconds a topic is tried again by itself.
 pub(crate) const OPEN_REPLAY: &str = "
@@ -443,6 +449,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("PARKED_EVENTS", PARKED_EVENTS),
     ("PARK", PARK),
     ("SET_ASIDE", SET_ASIDE),
+    ("REPLAY_DUE", REPLAY_DUE),
     ("OPEN_REPLAY", OPEN_REPLAY),
     ("READ_REPLAY", READ_REPLAY),
     ("REPLAYED_EVENT", REPLAYED_EVENT),

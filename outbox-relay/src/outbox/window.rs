@@ -92,6 +92,22 @@ impl Windows {
         Ok(Some(opened))
     }
 
+    /// Whether somebody wants parked events to be sent again, or a parked topic is due.
+    pub(crate) async fn is_replay_due(
+        &self,
+        connection: &mut PgConnection,
+        again_after: Duration,
+    ) -> Result<bool, OutboxError> {
+        within(
+            self.patience,
+            "looking whether a replay is due",
+            sqlx::query_scalar(sql::REPLAY_DUE)
+                .bind(millis(again_after))
+                .fetch_one(connection),
+        )
+        .await
+    }
+
     /// Commits the bounds of a window for parked events of one topic whose replay is due. `None`: none is.
     pub(crate) async fn open_replay(
         &mut self,
@@ -106,7 +122,7 @@ impl Windows {
                 .bind(self.lease.fence)
                 .bind(self.last)
                 .bind(self.seen.as_str())
-                .bind(i64::try_from(again_after.as_millis()).unwrap_or(i64::MAX))
+                .bind(millis(again_after))
                 .fetch_optional(connection),
         )
         .await?;
@@ -117,6 +133,10 @@ impl Windows {
         self.last = opened.number;
         Ok(Some((opened, topic)))
     }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn window((number, epoch, after, until, recovery, replay): WindowRow) -> Result<Window, OutboxError> {

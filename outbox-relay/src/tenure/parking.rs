@@ -36,10 +36,20 @@ impl Tenure {
         }
         self.tell_parked(&publisher.parked).await?;
         let again_after = self.options.retry_parked_topic;
-        let opened = self
+        let mut opened = None;
+        if self
             .windows
-            .open_replay(&mut self.connection, again_after)
-            .await?;
+            .is_replay_due(&mut self.connection, again_after)
+            .await?
+        {
+            // Else a crash would bring back the window that an event was parked from, and what an operator has discarded
+            // with it.
+            self.ledger.persisted().await;
+            opened = self
+                .windows
+                .open_replay(&mut self.connection, again_after)
+                .await?;
+        }
         // After one replay there may be another.
         looks.0 = opened.is_none().then(Instant::now);
         let Some((window, topic)) = opened else {

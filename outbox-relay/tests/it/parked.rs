@@ -319,6 +319,46 @@ async fn what_is_discarded_is_kept_as_it_was_and_the_rest_goes_out() -> Result<(
     Ok(())
 }
 
+/// A crash brings back every window that the database does not know as acknowledged; the one that the event was parked
+/// from must not be among them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_discarded_does_not_come_back_after_a_crash() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox
+        .create_topic("small", 1, &[("max.message.bytes", "10000")])
+        .await?;
+    let mut options = outbox.relay("a");
+    // Only what somebody asks for is persisted.
+    options.persist_every = Duration::from_secs(3600);
+    options.lease = Duration::from_secs(3600);
+    let relay = Running::start(options);
+    let sent = append_all(&outbox, &topic, &[("k", 20_000), ("k", 10)]).await?;
+    until_parked(&outbox, &[("k", 2)]).await;
+    let mut ops = outbox.connect("it_ops").await?;
+    run(
+        &mut ops,
+        "delete from saga.outbox_parked_event where octet_length(payload) > 10000",
+    )
+    .await?;
+    request_replay(&outbox).await?;
+    let reader = Reader::new(&outbox, &topic, 1)?;
+    assert_eq!(ids(&reader.take(1).await), [sent[1]]);
+    until_parked(&outbox, &[]).await;
+    relay.kill().await;
+    run(
+        &mut outbox.superuser().await?,
+        "update saga.relay set expires_at = '-infinity'",
+    )
+    .await?;
+
+    let relay = Running::start(outbox.relay("b"));
+    let last = append_all(&outbox, &topic, &[("k", 10)]).await?;
+    while ids(&reader.take(1).await) != last {}
+    ensure!(parked(&outbox).await.is_empty());
+    relay.stop().await;
+    Ok(())
+}
+
 /// So much is parked that something is thoroughly wrong: then everything waits, and somebody is told.
 #[tokio::test(flavor = "multi_thread")]
 async fn parking_has_a_bound() -> Result<()> {
