@@ -31,5 +31,18 @@ pub const TOPICS: &[Topic] = &[
     Topic::new(product::TOPIC),
 ];
 
-/// Events that no participant consumes, on purpose: observers and customers read them.
-pub const FOR_OBSERVERS: &[&str] = &["stock.committed", "stock.released", "order.refunded"];
+/// Events that no participant hears, on purpose, and who reads them.
+pub const FOR_OBSERVERS: &[(&str, &str)] = &[
+    (
+        "stock.committed",
+        "whoever packs the goods; the order itself is over",
+    ),
+    (
+        "stock.released",
+        "whoever watches the stock; the next order finds the goods on the shelf",
+    ),
+    (
+        "order.refunded",
+        "the customer, whose money is back; nothing is left to do",
+    ),
+];

@@ -39,7 +39,7 @@ pub struct Succeeded {
 
 /// The provider said no, definitely. Nothing is held.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, Event)]
-#[event(topic = "payment-events", name = "payment.failed", key = order_id)]
+#[event(topic = "payment-events", name = "payment.failed", key = order_id, refusal)]
 pub struct Failed {
     /// The saga.
     pub order_id: OrderId,
@@ -51,7 +51,7 @@ pub struct Failed {
 
 /// Nobody paid in time, and the page is closed. Nothing is held.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, Event)]
-#[event(topic = "payment-events", name = "payment.expired", key = order_id)]
+#[event(topic = "payment-events", name = "payment.expired", key = order_id, refusal)]
 pub struct Expired {
     /// The saga.
     pub order_id: OrderId,

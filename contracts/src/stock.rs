@@ -41,7 +41,7 @@ pub struct Reserved {
 
 /// Nothing is held: at least one item is short.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, Event)]
-#[event(topic = "stock-events", name = "stock.rejected", key = order_id)]
+#[event(topic = "stock-events", name = "stock.rejected", key = order_id, refusal)]
 pub struct Rejected {
     /// The saga.
     pub order_id: OrderId,

@@ -42,8 +42,23 @@ pub trait Effect: Serialize + DeserializeOwned + Clone + Debug + Eq + Hash + Sen
     const KIND: &'static str;
     /// How often it is tried before its outcome is [`Outcome::Exhausted`].
     const POLICY: RetryPolicy;
+    /// What it is to its saga.
+    const ROLE: Role = Role::Acts;
     /// What the other side may definitely say: yes, and each kind of no.
     type Answer: Serialize + DeserializeOwned + Clone + Debug + Eq + Hash + Send + Sync + 'static;
+}
+
+/// What an effect is to its saga: what has to follow if it does not succeed, and what has to be undone if it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Does something that the saga depends on. It may be refused, so whatever was done before it needs a way back;
+    /// and if the saga turns back later, it needs one itself.
+    #[default]
+    Acts,
+    /// Asks, and leaves nothing behind: what became of a charge.
+    Asks,
+    /// Tells somebody. The saga goes on whatever comes of it, and what was told stays told: a mail.
+    Tells,
 }
 
 /// What came of an effect.
@@ -84,6 +99,9 @@ pub trait EffectResult: Sized {
     /// # Errors
     /// [`DecodeError`] if the answer was written by another version of the effect.
     fn decode(raw: &RawOutcome) -> Result<Self, DecodeError>;
+
+    /// Whether there was no definite answer.
+    fn is_exhausted(&self) -> bool;
 }
 
 impl<E: Effect> EffectResult for Outcome<E> {
@@ -96,6 +114,10 @@ impl<E: Effect> EffectResult for Outcome<E> {
                 .map_err(|source| DecodeError::payload(E::KIND, 1, source)),
             RawOutcome::Exhausted { attempts } => Ok(Outcome::Exhausted { attempts: *attempts }),
         }
+    }
+
+    fn is_exhausted(&self) -> bool {
+        matches!(self, Outcome::Exhausted { .. })
     }
 }
 

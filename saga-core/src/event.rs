@@ -32,7 +32,10 @@ use serde::de::DeserializeOwned;
 /// assert_eq!(Reserved::SCHEMA, "stock.reserved/2");
 /// ```
 ///
-/// By hand it is the three constants, `key`, and a `decode` that tries the versions it knows.
+/// An event that says no is marked `refusal`. Where the field of the key has another name than in the saga's other
+/// events, `key = id as order_id` says what it is.
+///
+/// By hand it is the constants, `key`, and a `decode` that tries the versions it knows.
 /// The wire name is stable: a rename is a migration of every consumer.
 pub trait Event: Serialize + DeserializeOwned + Clone + Debug + Send + Sync + 'static {
     /// The topic it is published to, without the installation's prefix.
@@ -43,6 +46,11 @@ pub trait Event: Serialize + DeserializeOwned + Clone + Debug + Send + Sync + 's
     const VERSION: u32;
     /// CloudEvents `dataschema`: name and version.
     const SCHEMA: &'static str;
+    /// What the Kafka key is: the name of its field. All events of one saga have the same.
+    const KEY: &'static str;
+    /// Whether it says no: what was done for the saga until now has to be undone. A card that is declined, goods
+    /// that are not there.
+    const REFUSES: bool = false;
 
     /// The Kafka key: whatever has the same key stays in order.
     fn key(&self) -> String;

@@ -42,6 +42,11 @@ pub trait Inputs: Clone + Debug + Send + Sync + 'static {
     /// # Errors
     /// [`DecodeError`] if the answer is not of today's shape.
     fn from_result(kind: &str, outcome: &RawOutcome) -> Result<Option<Self>, DecodeError>;
+
+    /// Whether it is the outcome of an effect that got no definite answer. The effect stays visible to operators.
+    fn is_exhausted(&self) -> bool {
+        false
+    }
 }
 
 /// What one variant of an input enum is.
@@ -64,6 +69,8 @@ pub enum InputKind {
         topic: &'static str,
         /// Newest version that is read.
         version: u32,
+        /// What its key is.
+        key: &'static str,
     },
     /// From a caller, over gRPC or a webhook.
     Command,

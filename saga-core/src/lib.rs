@@ -44,7 +44,7 @@ pub mod topic;
 /// Shared rows, as one decision sees them.
 pub mod view;
 
-pub use effect::{Effect, Outcome, RawOutcome};
+pub use effect::{Effect, Outcome, RawOutcome, Role};
 pub use envelope::Envelope;
 pub use event::{DecodeError, Event};
 pub use input::{At, InputKind, InputSpec, Inputs};

@@ -3,6 +3,9 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use crate::effect::Role;
+use crate::retry::RetryPolicy;
+
 /// One enum per participant, one variant per thing it can put out. Derive it:
 ///
 /// ```ignore
@@ -47,9 +50,18 @@ pub enum OutputKind {
         topic: &'static str,
         /// Version that is written.
         version: u32,
+        /// What its key is.
+        key: &'static str,
+        /// Whether it says no.
+        refuses: bool,
     },
     /// To the effect table.
-    Effect,
+    Effect {
+        /// How often it is tried.
+        policy: RetryPolicy,
+        /// What becomes of the saga if it does not succeed.
+        role: Role,
+    },
     /// To the timer table.
     Timer,
 }

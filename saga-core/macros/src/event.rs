@@ -10,6 +10,9 @@ struct Spec {
     name: LitStr,
     version: u32,
     key: Ident,
+    /// What the key is called in the saga, where that is not the field's name.
+    called: Option<Ident>,
+    refuses: bool,
     upcasts: Vec<(u32, Path)>,
 }
 
@@ -17,7 +20,8 @@ enum Item {
     Topic(LitStr),
     Name(LitStr),
     Version(u32),
-    Key(Ident),
+    Key(Ident, Option<Ident>),
+    Refusal,
     Upcast(Vec<(u32, Path)>),
 }
 
@@ -37,9 +41,12 @@ pub(crate) fn expand(input: DeriveInput) -> Result<TokenStream> {
         name,
         version,
         key,
+        called,
+        refuses,
         upcasts,
     } = read(attribute)?;
     let ident = &input.ident;
+    let called = called.as_ref().unwrap_or(&key).to_string();
     let schema = format!("{}/{version}", name.value());
     let old = upcasts.iter().map(|(from, up)| {
         quote! { #from => ::saga_core::event::decode_json(Self::NAME, #from, data).map(#up) }
@@ -50,6 +57,8 @@ pub(crate) fn expand(input: DeriveInput) -> Result<TokenStream> {
             const NAME: &'static str = #name;
             const VERSION: u32 = #version;
             const SCHEMA: &'static str = #schema;
+            const KEY: &'static str = #called;
+            const REFUSES: bool = #refuses;
 
             fn key(&self) -> ::std::string::String {
                 ::std::string::ToString::to_string(&self.#key)
@@ -71,12 +80,14 @@ pub(crate) fn expand(input: DeriveInput) -> Result<TokenStream> {
 fn read(attribute: &Attribute) -> Result<Spec> {
     let items = attribute.parse_args_with(Punctuated::<Item, Token![,]>::parse_terminated)?;
     let (mut topic, mut name, mut version, mut key, mut upcasts) = (None, None, 1, None, Vec::new());
+    let mut refuses = false;
     for item in items {
         match item {
             Item::Topic(value) => topic = Some(value),
             Item::Name(value) => name = Some(value),
             Item::Version(value) => version = value,
-            Item::Key(value) => key = Some(value),
+            Item::Key(value, called) => key = Some((value, called)),
+            Item::Refusal => refuses = true,
             Item::Upcast(value) => upcasts = value,
         }
     }
@@ -87,11 +98,14 @@ fn read(attribute: &Attribute) -> Result<Spec> {
             format!("an upcast leads from an older version to {version}, not from {from}"),
         ));
     }
+    let (key, called) = key.ok_or_else(|| missing("key"))?;
     Ok(Spec {
         topic: topic.ok_or_else(|| missing("topic"))?,
         name: name.ok_or_else(|| missing("name"))?,
         version,
-        key: key.ok_or_else(|| missing("key"))?,
+        key,
+        called,
+        refuses,
         upcasts,
     })
 }
@@ -107,15 +121,25 @@ impl Parse for Item {
                 pairs.into_iter().map(|Upcast(from, up)| (from, up)).collect(),
             ));
         }
+        if word == "refusal" {
+            return Ok(Item::Refusal);
+        }
         input.parse::<Token![=]>()?;
         match word.to_string().as_str() {
             "topic" => input.parse().map(Item::Topic),
             "name" => input.parse().map(Item::Name),
             "version" => input.parse::<LitInt>()?.base10_parse().map(Item::Version),
-            "key" => input.parse().map(Item::Key),
+            "key" => {
+                let field = input.parse()?;
+                let called = match input.parse::<Option<Token![as]>>()? {
+                    Some(_) => Some(input.parse()?),
+                    None => None,
+                };
+                Ok(Item::Key(field, called))
+            }
             other => Err(Error::new(
                 word.span(),
-                format!("'{other}' is none of topic, name, version, key, upcast"),
+                format!("'{other}' is none of topic, name, version, key, refusal, upcast"),
             )),
         }
     }

@@ -9,6 +9,7 @@ pub(crate) fn expand(input: DeriveInput) -> Result<TokenStream> {
     let ident = &input.ident;
     let (mut spec, mut index, mut events, mut timers, mut results) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut exhausted = Vec::new();
     for (i, variant) in variants.iter().enumerate() {
         let name = &variant.ident;
         let text = name.to_string();
@@ -23,11 +24,13 @@ pub(crate) fn expand(input: DeriveInput) -> Result<TokenStream> {
                 });
                 let kind = quote! { ::saga_core::InputKind::Event {
                     topic: <#ty as ::saga_core::Event>::TOPIC, version: <#ty as ::saga_core::Event>::VERSION,
+                    key: <#ty as ::saga_core::Event>::KEY,
                 } };
                 (quote! { <#ty as ::saga_core::Event>::NAME }, kind)
             }
             "result" => {
                 let ty = variant.typed()?;
+                exhausted.push(quote! { Self::#name(outcome) => ::saga_core::effect::EffectResult::is_exhausted(outcome) });
                 results.push(quote! {
                     <#ty as ::saga_core::effect::EffectResult>::KIND =>
                         <#ty as ::saga_core::effect::EffectResult>::decode(outcome).map(|result| ::std::option::Option::Some(Self::#name(result)))
@@ -86,6 +89,14 @@ pub(crate) fn expand(input: DeriveInput) -> Result<TokenStream> {
                 match kind {
                     #(#results,)*
                     _ => ::std::result::Result::Ok(::std::option::Option::None),
+                }
+            }
+
+            #[allow(unreachable_patterns)]
+            fn is_exhausted(&self) -> bool {
+                match self {
+                    #(#exhausted,)*
+                    _ => false,
                 }
             }
         }

@@ -17,8 +17,9 @@ mod variant;
 /// Implements `saga_core::Event` for a struct.
 ///
 /// `#[event(topic = "stock-events", name = "stock.reserved", version = 2, key = order_id, upcast(1 => from_v1))]`:
-/// `version` is 1 unless said otherwise; `key` names the field whose text is the Kafka key; each `upcast`
-/// names a function from the older type to this one.
+/// `version` is 1 unless said otherwise; `key` names the field whose text is the Kafka key (`key = id as order_id` where
+/// the saga calls it otherwise); `refusal` marks an event that says no; each `upcast` names a function from the older
+/// type to this one.
 #[proc_macro_derive(Event, attributes(event))]
 pub fn derive_event(input: TokenStream) -> TokenStream {
     event::expand(syn::parse_macro_input!(input))

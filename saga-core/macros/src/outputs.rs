@@ -19,6 +19,7 @@ pub(crate) fn expand(input: DeriveInput) -> Result<TokenStream> {
                 quote! { <#ty as ::saga_core::Event>::NAME },
                 quote! { ::saga_core::OutputKind::Event {
                     topic: <#ty as ::saga_core::Event>::TOPIC, version: <#ty as ::saga_core::Event>::VERSION,
+                    key: <#ty as ::saga_core::Event>::KEY, refuses: <#ty as ::saga_core::Event>::REFUSES,
                 } },
                 quote! { Self::#name(event) => ::saga_core::Emission::Event {
                     topic: <#ty as ::saga_core::Event>::TOPIC,
@@ -30,7 +31,9 @@ pub(crate) fn expand(input: DeriveInput) -> Result<TokenStream> {
             ),
             "effect" => (
                 quote! { <#ty as ::saga_core::Effect>::KIND },
-                quote! { ::saga_core::OutputKind::Effect },
+                quote! { ::saga_core::OutputKind::Effect {
+                    policy: <#ty as ::saga_core::Effect>::POLICY, role: <#ty as ::saga_core::Effect>::ROLE,
+                } },
                 quote! { Self::#name(effect) => ::saga_core::Emission::Effect {
                     kind: <#ty as ::saga_core::Effect>::KIND,
                     data: ::saga_core::__private::serde_json::to_vec(effect)?,

@@ -121,7 +121,8 @@ fn the_tables_name_every_variant() {
         In::SPEC[0].kind,
         InputKind::Event {
             topic: "loan-events",
-            version: 1
+            version: 1,
+            key: "loan",
         }
     ));
     assert_eq!(saga_core::input::topics::<In>(), ["loan-events"]);

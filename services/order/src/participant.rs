@@ -53,7 +53,7 @@ impl Participant for Orders {
         PlaceOrder          => [Created, Deadline];
         Cancel              => [Cancelled, Deadline] undoes [Created];
         Deadline            => [Cancelled] undoes [Created];
-        StockRejected       => [Rejected, Deadline];
+        StockRejected       => [Rejected, Deadline] undoes [Created];
         PaymentCreated      => [];
         PaymentSucceeded    => [Confirmed, Deadline];
         PaymentFailed       => [Cancelled, Deadline] undoes [Created];

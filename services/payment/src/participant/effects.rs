@@ -19,7 +19,7 @@ use std::fmt;
 use std::time::Duration;
 
 use quadrille_contracts::{OrderId, PaymentId};
-use saga_core::{Effect, Money, RetryPolicy};
+use saga_core::{Effect, Money, RetryPolicy, Role};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -240,6 +240,7 @@ impl Effect for Charge {
 impl Effect for QueryCharge {
     const KIND: &'static str = "query_charge";
     const POLICY: RetryPolicy = RetryPolicy::PERSISTENT;
+    const ROLE: Role = Role::Asks;
     type Answer = ChargeFound;
 }
 
@@ -252,6 +253,7 @@ impl Effect for OpenPage {
 impl Effect for QueryPage {
     const KIND: &'static str = "query_page";
     const POLICY: RetryPolicy = RetryPolicy::PERSISTENT;
+    const ROLE: Role = Role::Asks;
     type Answer = PageFound;
 }
 
