@@ -9,10 +9,13 @@
 //! 1. derive [`Event`] for what it tells the others, and implement [`Effect`] for what it does outside;
 //! 2. derive [`Inputs`] and [`Outputs`] for two enums;
 //! 3. implement [`Participant`], with its [`steps!`];
-//! 4. test it with the [`testkit`].
+//! 4. test it with the [`testkit`];
+//! 5. see the whole of it, and have it checked, as a [`Choreography`].
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+/// All participants of a system, drawn and checked.
+pub mod choreography;
 /// Calls to the outside world, as data.
 pub mod effect;
 /// An event as it travels.
@@ -44,6 +47,7 @@ pub mod topic;
 /// Shared rows, as one decision sees them.
 pub mod view;
 
+pub use choreography::Choreography;
 pub use effect::{Effect, Outcome, RawOutcome, Role};
 pub use envelope::Envelope;
 pub use event::{DecodeError, Event};
