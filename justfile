@@ -5,6 +5,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 export QUADRILLE_ROOT := justfile_directory()
 
 buf_version := "1.75.0"
+asyncapi_parser_version := "3.6.3"
 check_jsonschema_version := "0.39.0"
 stack := "cargo run --quiet --package local-stack --"
 
@@ -44,6 +45,34 @@ test *ARGS: _needs
 # Failure injection: the shop as real processes, broken on purpose, and an accountant at the end.
 failures *ARGS: _needs
     cargo test --package failure-tests --test it -- --test-threads=2 {{ ARGS }}
+
+# Draw the choreography of the shop (docs/choreography.md, docs/asyncapi.json) and check it; `--check` writes nothing.
+choreography *ARGS: _needs
+    #!/usr/bin/env bash
+    set -euo pipefail
+    case "{{ ARGS }}" in
+        "") export ACCEPT_CHOREOGRAPHY=1 ;;
+        --check) unset ACCEPT_CHOREOGRAPHY ;;
+        *) echo "choreography: '{{ ARGS }}' is neither nothing nor --check" >&2; exit 64 ;;
+    esac
+    cargo test --quiet --package failure-tests --test model -- --nocapture choreography
+    {{ just_executable() }} --justfile {{ quote(justfile()) }} _asyncapi
+    echo "choreography: sound; see docs/choreography.md and docs/asyncapi.json"
+
+# Every interleaving of the shop's decisions under faults: `model`, `model deep` (minutes), `model explore card` (a browser).
+model *ARGS: _needs
+    #!/usr/bin/env bash
+    set -euo pipefail
+    run=(cargo test --package failure-tests --test model -- --nocapture)
+    # A model that does not end fills the memory before the patience.
+    ulimit -v $((8 * 1024 * 1024))
+    set -- {{ ARGS }}
+    case "${1:-}" in
+        "") "${run[@]}" --test-threads=1 ;;
+        deep) "${run[@]}" --ignored --exact deep ;;
+        explore) QUADRILLE_MODEL_RUN="${*:2}" "${run[@]}" --ignored --exact explore ;;
+        *) echo "model: '$1' is none of nothing, deep, explore" >&2; exit 64 ;;
+    esac
 
 # Benchmarks against the machine's limits: `bench`, `bench saga`, `bench relay.drain`; see docs/figures.md.
 bench *ARGS: _needs
@@ -126,6 +155,22 @@ script-check:
         bash -n "$script"
         [ -x "$script" ] || { echo "$script is not executable"; exit 1; }
     done
+
+# Validate docs/asyncapi.json with AsyncAPI's own parser, if npm is here.
+[private]
+_asyncapi:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! command -v npm >/dev/null 2>&1; then
+        echo "asyncapi: docs/asyncapi.json is not validated, npm is not here; get it with: deploy/native/prerequisites.sh node"
+        exit 0
+    fi
+    package=.local/npm/node_modules/@asyncapi/parser/package.json
+    if ! grep -q '"version": "{{ asyncapi_parser_version }}"' "$package" 2>/dev/null; then
+        echo "asyncapi: fetching @asyncapi/parser {{ asyncapi_parser_version }} from npm"
+        npm install --prefix .local/npm --no-audit --no-fund --loglevel=error @asyncapi/parser@{{ asyncapi_parser_version }}
+    fi
+    NODE_PATH=.local/npm/node_modules node .ci/asyncapi.cjs docs/asyncapi.json
 
 # What cargo needs from the system before it can build.
 [private]

@@ -281,18 +281,23 @@ pub(crate) fn nothing_in_stock() -> Vec<Property<Shop>> {
     properties
 }
 
-/// Two orders, one item.
-pub(crate) fn last_item() -> Vec<Property<Shop>> {
+/// Several orders, one item.
+pub(crate) fn always_one_sold() -> Vec<Property<Shop>> {
     let mut properties = always();
+    properties.push(Property::always("it is not sold twice", |_, world: &World| {
+        let confirmed = |saga: &&Saga| matches!(saga.order.state, Order::Confirmed { .. });
+        world.sagas.iter().filter(confirmed).count() <= 1
+    }));
+    properties.push(Property::sometimes("somebody gets it", |_, world: &World| {
+        rests(world, |saga| matches!(saga.order.state, Order::Confirmed { .. }))
+    }));
+    properties
+}
+
+/// Orders that compete for one item.
+pub(crate) fn last_item() -> Vec<Property<Shop>> {
+    let mut properties = always_one_sold();
     properties.extend([
-        Property::always("it is not sold twice", |_, world: &World| {
-            world
-                .sagas
-                .iter()
-                .filter(|saga| matches!(saga.order.state, Order::Confirmed { .. }))
-                .count()
-                <= 1
-        }),
         Property::sometimes("one gets it, the other is rejected", |_, world: &World| {
             world.sagas.iter().all(Saga::is_at_rest)
                 && matches!(world.sagas[0].order.state, Order::Confirmed { .. })

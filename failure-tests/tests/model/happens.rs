@@ -21,7 +21,7 @@ impl Shop {
     ) -> Result<Told, String> {
         let mut prices = BTreeMap::from([(product(), PRICE)]);
         saga.order
-            .decide(&ORDERS, &mut prices, &mut saga.logs, &self.observed, input)
+            .decide(&ORDERS, &mut prices, &mut saga.logs, &self.recorder, input)
     }
 
     pub(crate) fn on_inventory(
@@ -34,7 +34,7 @@ impl Shop {
         let inventory = Inventory::default();
         let told = saga
             .inventory
-            .decide(&inventory, &mut shelves, &mut saga.logs, &self.observed, input)?;
+            .decide(&inventory, &mut shelves, &mut saga.logs, &self.recorder, input)?;
         *shelf = shelves[&product()];
         Ok(told)
     }
@@ -44,7 +44,7 @@ impl Shop {
             &PAYMENTS,
             &mut BTreeMap::new(),
             &mut saga.logs,
-            &self.observed,
+            &self.recorder,
             input,
         )
     }

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use saga_core::choreography::Recorder;
 use saga_core::testkit::noon;
 use saga_core::{At, Emission, InputKind, Inputs, Outputs, Participant, RawOutcome, Rows, Timer};
 use uuid::Uuid;
@@ -66,9 +67,6 @@ pub(crate) enum Stage {
     Exhausted,
 }
 
-/// Which edges were seen: participant, input, output.
-pub(crate) type Observed = Mutex<BTreeSet<(&'static str, &'static str, &'static str)>>;
-
 /// What became of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
@@ -86,7 +84,7 @@ impl<S: Clone + Eq> Seat<S> {
         participant: &P,
         shared: &mut BTreeMap<P::SharedKey, P::Shared>,
         logs: &mut Logs,
-        observed: &Observed,
+        recorder: &Recorder,
         input: P::Input,
     ) -> Result<Told, String> {
         let on = input.spec();
@@ -99,7 +97,7 @@ impl<S: Clone + Eq> Seat<S> {
         let mut rows = Rows::new(touched).reading(read);
         let mut view = rows.view();
         let at = At {
-            input,
+            input: input.clone(),
             id: Uuid::nil(),
             now: noon(),
         };
@@ -113,15 +111,11 @@ impl<S: Clone + Eq> Seat<S> {
             }
             return Ok(Told::Refused);
         }
+        recorder.note(participant, &self.state, &input, &decision);
         shared.extend(rows.changed());
         self.state = decision.state;
         let answered = on.kind == InputKind::Result;
         for output in decision.outputs {
-            let spec = output.spec();
-            observed
-                .lock()
-                .expect("nobody panics with it")
-                .insert((P::NAME, on.variant, spec.variant));
             match output.emission().expect("outputs are written as JSON") {
                 Emission::Event {
                     topic,

@@ -6,12 +6,13 @@ use order::participant::{Basket, Item, Order, Orders, PlaceOrder};
 use payment::participant::{Payment, Payments};
 use quadrille_contracts::order::PaymentMethod;
 use quadrille_contracts::{OrderId, ProductId};
+use saga_core::choreography::Recorder;
 use saga_core::{Currency, Money};
 use stateright::{Model, Property};
 use uuid::Uuid;
 
 use crate::provider::{Page, Provider};
-use crate::seat::{Logs, Observed, Row, Seat, Stage, Told};
+use crate::seat::{Logs, Row, Seat, Stage, Told};
 
 pub(crate) const PRICE: Money = Money::new(1400, Currency::EUR);
 
@@ -24,7 +25,7 @@ pub(crate) struct Shop {
     pub(crate) stock: u64,
     pub(crate) faults: Faults,
     pub(crate) properties: fn() -> Vec<Property<Shop>>,
-    pub(crate) observed: Observed,
+    pub(crate) recorder: Recorder,
 }
 
 /// How often each thing may happen to one order.
