@@ -18,6 +18,8 @@ mod lasting;
 mod meeting;
 /// As a picture, as a document, as data.
 mod shown;
+/// Who says no, or undoes, without an effect.
+mod turning_back;
 /// What was done can be undone.
 mod way_back;
 
@@ -33,6 +35,7 @@ fn library<const D: u8, const S: u8>() -> Choreography {
         .topics(TOPICS)
         .entry::<Of<Desk<D>>>("Lend", "a reader")
         .for_observers("copy.back", "whoever sorts the shelves")
+        .for_observers("loan.lent", "the reader, who has it")
 }
 
 /// What they do, with their flaws.

@@ -18,6 +18,8 @@ pub(super) const UNDECLARED: u8 = 4;
 pub(super) const BOASTING: u8 = 5;
 /// The desk names its deadline as what a shortage undoes.
 pub(super) const UNDOES_NOTHING: u8 = 6;
+/// The desk cancels its deadline where it should set it.
+pub(super) const CANCELS_ONLY: u8 = 8;
 /// The desk's withdrawal goes out under another key.
 pub(super) const ASTRAY: u8 = 7;
 
@@ -39,6 +41,7 @@ macro_rules! event {
 pub(super) use event;
 
 event!(Withdrawn, "desk-events", "loan.withdrawn");
+event!(Lent, "desk-events", "loan.lent");
 event!(Held, "shelf-events", "copy.held");
 event!(Short, "shelf-events", "copy.short", refusal);
 event!(Back, "shelf-events", "copy.back");
@@ -72,6 +75,8 @@ pub(super) enum DeskOut {
     Requested(Requested),
     #[event]
     Withdrawn(Withdrawn),
+    #[event]
+    Lent(Lent),
     #[timer]
     Deadline(Timer),
 }
@@ -85,31 +90,31 @@ impl<const FLAW: u8> Play for Desk<FLAW> {
     const STEPS: &'static [Step] = match FLAW {
         NO_DEADLINE => steps! { DeskIn, DeskOut;
             Lend     => [Requested];
-            Held     => [];
+            Held     => [Lent];
             Short    => [] undoes [Requested];
             Deadline => [Withdrawn] undoes [Requested];
         },
         SILENT => steps! { DeskIn, DeskOut;
             Lend     => [Requested, Deadline];
-            Held     => [Deadline];
+            Held     => [Lent, Deadline];
             Short    => [Deadline] undoes [Requested];
             Deadline => [] undoes [Requested];
         },
         BOASTING => steps! { DeskIn, DeskOut;
             Lend     => [Requested, Deadline];
-            Held     => [Deadline, Withdrawn];
+            Held     => [Lent, Deadline, Withdrawn];
             Short    => [Deadline] undoes [Requested];
             Deadline => [Withdrawn] undoes [Requested];
         },
         UNDOES_NOTHING => steps! { DeskIn, DeskOut;
             Lend     => [Requested, Deadline];
-            Held     => [Deadline];
+            Held     => [Lent, Deadline];
             Short    => [Deadline] undoes [Requested, Withdrawn];
             Deadline => [Withdrawn] undoes [Requested];
         },
         _ => steps! { DeskIn, DeskOut;
             Lend     => [Requested, Deadline];
-            Held     => [Deadline];
+            Held     => [Lent, Deadline];
             Short    => [Deadline] undoes [Requested];
             Deadline => [Withdrawn] undoes [Requested];
         },
@@ -126,6 +131,7 @@ impl<const FLAW: u8> Play for Desk<FLAW> {
         let withdrawn = DeskOut::Withdrawn(Withdrawn { loan });
         let (set, cancel) = match FLAW {
             NO_DEADLINE => (None, None),
+            CANCELS_ONLY => (Some(DeskOut::Deadline(Timer::Cancel)), None),
             _ => (
                 Some(DeskOut::Deadline(Timer::In(Duration::from_secs(1)))),
                 Some(DeskOut::Deadline(Timer::Cancel)),
@@ -133,7 +139,10 @@ impl<const FLAW: u8> Play for Desk<FLAW> {
         };
         Some(match (at, input) {
             (0, DeskIn::Lend(_)) => (1, [requested].into_iter().chain(set).collect()),
-            (1, DeskIn::Held(_)) => (2, cancel.into_iter().collect()),
+            (1, DeskIn::Held(_)) => {
+                let lent = DeskOut::Lent(Lent::it());
+                (2, [lent].into_iter().chain(cancel).collect())
+            }
             (1, DeskIn::Short(_)) => (3, cancel.into_iter().collect()),
             (1, DeskIn::Deadline) if FLAW == SILENT => (3, vec![]),
             (1, DeskIn::Deadline) => (3, vec![withdrawn]),

@@ -17,7 +17,8 @@ fn topics_of_one_saga_with_different_partitions_are_found() {
         .participant::<Of<Shelf<SOUND>>>()
         .topics(&[TOPICS[0], few])
         .entry::<Of<Desk<SOUND>>>("Lend", "a reader")
-        .for_observers("copy.back", "whoever sorts the shelves");
+        .for_observers("copy.back", "whoever sorts the shelves")
+        .for_observers("loan.lent", "the reader, who has it");
     let observed = seen::<SOUND, SOUND>();
     assert_eq!(places(&uneven, &observed, Check::KeysDiffer), ["desk", "shelf"]);
     let found = super::findings(&uneven, &observed);
@@ -37,7 +38,8 @@ fn a_topic_of_no_registry_is_found() {
         .participant::<Of<Shelf<SOUND>>>()
         .topics(&TOPICS[..1])
         .entry::<Of<Desk<SOUND>>>("Lend", "a reader")
-        .for_observers("copy.back", "whoever sorts the shelves");
+        .for_observers("copy.back", "whoever sorts the shelves")
+        .for_observers("loan.lent", "the reader, who has it");
     let found = only(&unknown, &seen::<SOUND, SOUND>(), Check::KeysDiffer);
     assert_eq!(found.at, "shelf-events");
 }

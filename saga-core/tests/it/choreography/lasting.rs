@@ -4,7 +4,7 @@ use saga_core::choreography::{Check, Choreography, Recorder};
 use saga_core::{Effect, Inputs, Outcome, Outputs, RetryPolicy, Step, Timer, steps};
 use serde::{Deserialize, Serialize};
 
-use super::cast::{Lend, NO_DEADLINE, SOUND};
+use super::cast::{CANCELS_ONLY, Lend, NO_DEADLINE, SOUND};
 use super::{findings, library, places, seen, watch};
 use crate::play::{Of, Play};
 
@@ -31,6 +31,16 @@ fn a_wait_without_a_deadline_is_found() {
         places(&patient, &observed, Check::WaitWithoutDeadline),
         ["desk in 1"]
     );
+}
+
+#[test]
+fn a_deadline_that_is_never_set_is_none() {
+    let found = places(
+        &library::<CANCELS_ONLY, SOUND>(),
+        &seen::<CANCELS_ONLY, SOUND>(),
+        Check::WaitWithoutDeadline,
+    );
+    assert_eq!(found, ["desk in 1", "shelf in 1"]);
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -12,7 +12,8 @@ fn an_event_that_nobody_hears_is_found() {
         .participant::<Of<Desk<SOUND>>>()
         .participant::<Of<Shelf<SOUND>>>()
         .topics(TOPICS)
-        .entry::<Of<Desk<SOUND>>>("Lend", "a reader");
+        .entry::<Of<Desk<SOUND>>>("Lend", "a reader")
+        .for_observers("loan.lent", "the reader, who has it");
     let found = only(&without_reason, &seen::<SOUND, SOUND>(), Check::NobodyHears);
     assert_eq!(found.at, "shelf's copy.back");
     assert!(found.what.contains("on shelf-events"), "{found}");
@@ -42,7 +43,8 @@ fn a_command_that_nobody_gives_is_found() {
         .participant::<Of<Desk<SOUND>>>()
         .participant::<Of<Shelf<SOUND>>>()
         .topics(TOPICS)
-        .for_observers("copy.back", "whoever sorts the shelves");
+        .for_observers("copy.back", "whoever sorts the shelves")
+        .for_observers("loan.lent", "the reader, who has it");
     let found = only(&closed, &seen::<SOUND, SOUND>(), Check::NobodySays);
     assert_eq!(found.at, "desk's Lend");
 }

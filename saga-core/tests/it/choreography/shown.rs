@@ -16,13 +16,14 @@ fn the_picture_tells_ways_forward_refusals_and_ways_back_apart() {
     observers(["observers"]):::outside
     from_a_reader(["a reader"]):::outside
     from_a_reader -->|"lend"| it_desk
+    it_desk -->|"loan.lent"| observers
     it_desk -->|"loan.requested"| it_shelf
     it_desk -->|"loan.withdrawn"| it_shelf
     it_shelf -->|"copy.back"| observers
     it_shelf -->|"copy.held"| it_desk
     it_shelf -->|"copy.short"| it_desk
-    linkStyle 5 stroke:#d08a1d
-    linkStyle 2,3 stroke:#d04437,stroke-dasharray:6 4
+    linkStyle 6 stroke:#d08a1d
+    linkStyle 3,4 stroke:#d04437,stroke-dasharray:6 4
 "##;
     assert!(picture.starts_with(wanted), "{picture}");
 }
@@ -46,7 +47,7 @@ fn the_graph_is_data() {
     let graph = library::<SOUND, SOUND>().graph(&seen::<SOUND, SOUND>());
     let json = serde_json::to_value(&graph).expect("it is JSON");
     assert_eq!(json["participants"][0]["steps"][0]["on"]["from"], "a reader");
-    let back = &json["events"][4];
+    let back = &json["events"][5];
     assert_eq!(back["name"], "copy.back");
     assert_eq!(back["backward"], true);
     assert_eq!(back["for_observers"], "whoever sorts the shelves");

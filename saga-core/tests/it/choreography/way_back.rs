@@ -216,3 +216,87 @@ fn the_advice_names_what_may_be_missing() {
         assert!(found[0].advice.contains(word), "{}", found[0]);
     }
 }
+
+/// Gives the fee back.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct GiveBack;
+
+impl Effect for GiveBack {
+    const KIND: &'static str = "give_back";
+    const POLICY: RetryPolicy = RetryPolicy::PERSISTENT;
+    type Answer = bool;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Inputs)]
+enum KindIn {
+    #[event]
+    Held(Held),
+    #[event]
+    Withdrawn(Withdrawn),
+    #[result]
+    Taken(Outcome<Fee<ACTS>>),
+    #[result]
+    GivenBack(Outcome<GiveBack>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Outputs)]
+enum KindOut {
+    #[effect]
+    Fee(Fee<ACTS>),
+    #[effect]
+    GiveBack(GiveBack),
+}
+
+/// A till that gives the fee back: at once, or when it knows that it has it.
+#[derive(Debug)]
+struct KindTill;
+
+impl Play for KindTill {
+    const NAME: &'static str = "till";
+    const STEPS: &'static [Step] = steps! { KindIn, KindOut;
+        Held      => [Fee];
+        Withdrawn => [GiveBack] undoes [Fee];
+        Taken     => [GiveBack];
+        GivenBack => [];
+    };
+    type In = KindIn;
+    type Out = KindOut;
+
+    fn play(at: u8, input: &KindIn) -> Option<(u8, Vec<KindOut>)> {
+        Some(match (at, input) {
+            (0, KindIn::Held(_)) => (1, vec![KindOut::Fee(Fee)]),
+            (1, KindIn::Withdrawn(_)) => (2, vec![]),
+            (1, KindIn::Taken(_)) => (3, vec![]),
+            (2, KindIn::Taken(_)) | (3, KindIn::Withdrawn(_)) => (4, vec![KindOut::GiveBack(GiveBack)]),
+            (4, KindIn::GivenBack(_)) => (5, vec![]),
+            _ => return None,
+        })
+    }
+
+    fn ended(at: u8) -> bool {
+        matches!(at, 3 | 5)
+    }
+}
+
+/// Undone it is; but that it may be refused is still of no consequence for the copy.
+#[test]
+fn an_effect_that_is_undone_has_its_way_back() {
+    let recorder = Recorder::default();
+    watch::<KindTill>(
+        &recorder,
+        &[
+            KindIn::Held(Held::it()),
+            KindIn::Withdrawn(Withdrawn::it()),
+            KindIn::Taken(Outcome::Answered(true)),
+            KindIn::GivenBack(Outcome::Answered(true)),
+        ],
+    );
+    let mut observed = seen::<SOUND, SOUND>();
+    observed.merge(recorder.observed());
+    let choreography = library::<SOUND, SOUND>().participant::<Of<KindTill>>();
+    let at: Vec<_> = findings(&choreography, &observed)
+        .into_iter()
+        .map(|finding| finding.at)
+        .collect();
+    assert_eq!(at, ["desk's loan.requested", "shelf's copy.held"]);
+}
