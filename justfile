@@ -56,7 +56,7 @@ choreography *ARGS: _needs
         *) echo "choreography: '{{ ARGS }}' is neither nothing nor --check" >&2; exit 64 ;;
     esac
     cargo test --quiet --package failure-tests --test model -- --nocapture choreography
-    {{ just_executable() }} --justfile {{ quote(justfile()) }} _asyncapi
+    {{ just_executable() }} --justfile {{ quote(justfile()) }} asyncapi
     echo "choreography: sound; see docs/choreography.md and docs/asyncapi.json"
 
 # Every interleaving of the shop's decisions under faults: `model`, `model deep` (minutes), `model explore card` (a browser).
@@ -74,6 +74,10 @@ model *ARGS: _needs
         *) echo "model: '$1' is none of nothing, deep, explore" >&2; exit 64 ;;
     esac
 
+# Break the shop's decisions on purpose, one mistake at a time, and see which test notices (docs/mutants.md).
+mutants *ARGS: _needs
+    @failure-tests/mutants/run {{ ARGS }}
+
 # Benchmarks against the machine's limits: `bench`, `bench saga`, `bench relay.drain`; see docs/figures.md.
 bench *ARGS: _needs
     cargo run --release --bin bench -- {{ ARGS }}
@@ -82,7 +86,7 @@ bench *ARGS: _needs
 verify: check test
 
 # Everything of `verify` but the tests.
-check: fmt-check lint deny buf compose-check script-check alerts-check
+check: fmt-check lint deny buf asyncapi compose-check script-check alerts-check
 
 # Format the code.
 fmt:
@@ -123,6 +127,21 @@ buf:
     "$tool" lint proto
     "$tool" format --diff --exit-code proto
 
+# Validate docs/asyncapi.json with AsyncAPI's own parser, if npm is here.
+asyncapi:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if ! command -v npm >/dev/null 2>&1; then
+        echo "asyncapi: docs/asyncapi.json is not validated, npm is not here; get it with: deploy/native/prerequisites.sh node"
+        exit 0
+    fi
+    package=.local/npm/node_modules/@asyncapi/parser/package.json
+    if ! grep -q '"version": "{{ asyncapi_parser_version }}"' "$package" 2>/dev/null; then
+        echo "asyncapi: fetching @asyncapi/parser {{ asyncapi_parser_version }} from npm"
+        npm install --prefix .local/npm --no-audit --no-fund --loglevel=error @asyncapi/parser@{{ asyncapi_parser_version }}
+    fi
+    NODE_PATH=.local/npm/node_modules node .ci/asyncapi.cjs docs/asyncapi.json
+
 # Check the compose file against the Compose specification; works without Docker.
 compose-check:
     #!/usr/bin/env bash
@@ -151,26 +170,10 @@ alerts-check:
 script-check:
     #!/usr/bin/env bash
     set -euo pipefail
-    for script in justw .ci/run deploy/ready deploy/native/*.sh examples/python/run; do
+    for script in justw .ci/run deploy/ready deploy/native/*.sh examples/python/run failure-tests/mutants/run; do
         bash -n "$script"
         [ -x "$script" ] || { echo "$script is not executable"; exit 1; }
     done
-
-# Validate docs/asyncapi.json with AsyncAPI's own parser, if npm is here.
-[private]
-_asyncapi:
-    #!/usr/bin/env bash
-    set -euo pipefail
-    if ! command -v npm >/dev/null 2>&1; then
-        echo "asyncapi: docs/asyncapi.json is not validated, npm is not here; get it with: deploy/native/prerequisites.sh node"
-        exit 0
-    fi
-    package=.local/npm/node_modules/@asyncapi/parser/package.json
-    if ! grep -q '"version": "{{ asyncapi_parser_version }}"' "$package" 2>/dev/null; then
-        echo "asyncapi: fetching @asyncapi/parser {{ asyncapi_parser_version }} from npm"
-        npm install --prefix .local/npm --no-audit --no-fund --loglevel=error @asyncapi/parser@{{ asyncapi_parser_version }}
-    fi
-    NODE_PATH=.local/npm/node_modules node .ci/asyncapi.cjs docs/asyncapi.json
 
 # What cargo needs from the system before it can build.
 [private]

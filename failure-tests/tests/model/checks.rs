@@ -37,6 +37,9 @@ pub(crate) fn always() -> Vec<Property<Shop>> {
         Property::always("what payment says of the money is true", |_, world: &World| {
             all(world, payment_is_right)
         }),
+        Property::always("that money came is told, once", |shop: &Shop, world: &World| {
+            world.fault.is_some() || world.sagas.iter().all(|saga| success_is_told(shop, saga))
+        }),
         Property::always(
             "at rest, every saga has ended or is parked",
             |_, world: &World| all(world, |saga| !saga.is_at_rest() || ended(saga)),
@@ -76,6 +79,14 @@ fn payment_is_right(saga: &Saga) -> bool {
         Some(Status::Waiting) | None => books == (0, 0),
         Some(Status::Charging | Status::Unknown | Status::PageOpen | Status::Voiding) => books.1 == 0,
     }
+}
+
+/// As soon as payment counts it as captured for an order that waits; what is published again does not count.
+fn success_is_told(shop: &Shop, saga: &Saga) -> bool {
+    let again = usize::from(shop.faults.republished - saga.left.republished);
+    let told = saga.logs.count("payment.succeeded");
+    let captured = saga.payment.state.status() == Some(Status::Captured);
+    told <= 1 + again && (told > 0 || !captured)
 }
 
 /// G5: confirmed, fully compensated, or parked where somebody sees it.

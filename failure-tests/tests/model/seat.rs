@@ -220,6 +220,14 @@ impl<S: Clone + Eq> Seat<S> {
     }
 }
 
+impl Logs {
+    /// How many records of this name there are.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        let records = self.0.iter().flatten();
+        records.filter(|record| record.name == name).count()
+    }
+}
+
 /// Reads a record as a participant does.
 pub(crate) fn read<P: Participant>(record: &Record) -> P::Input {
     P::Input::from_event(record.name, record.version, &record.data)
