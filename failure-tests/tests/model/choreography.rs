@@ -131,7 +131,7 @@ const LEGEND: &str = "
 An arrow is what one participant tells another. Plain arrows lead forward; amber ones say no, and the saga turns back; red dashed ones are
 the way back, on which what was done is undone. Beside a participant stand its deadlines and what it does outside.
 
-What `order.cancelled` undoes may be under way when it comes, or may not have begun: that is what the [model](failure-model.md) is for. The events
+What `order.cancelled` undoes may be under way when it comes, or may not have begun: that is what the [model](model.md) is for. The events
 as a document for machines: [asyncapi.json](asyncapi.json).
 
 Events that no participant hears, on purpose:
