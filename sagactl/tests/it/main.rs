@@ -16,6 +16,9 @@ mod topics;
 /// Operators' verbs.
 mod ops;
 
+/// What has yet to be published, and what cannot be.
+mod outbox;
+
 /// Sagas from their topics.
 mod saga;
 
