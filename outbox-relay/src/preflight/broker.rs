@@ -69,7 +69,7 @@ fn judge(target: &Target, partitions: i32, limit: Option<usize>) -> Finding {
             format!(
                 "topic {topic} has grown to {partitions} partitions, and keys stay on the first {recorded}"
             ),
-            "see 'growing a topic' in the relay's page",
+            "that keeps the order of each key; the new partitions get no events",
         );
     }
     let limit = limit.map_or_else(
