@@ -40,8 +40,11 @@ pub enum OutboxError {
          relay reach the server past it"
     )]
     SharedSession,
-    /// The relay's tables are not there.
-    #[error("the database has no table saga.relay; run `outbox-relay migrate` as the migrating role")]
+    /// The relay's tables are not there, or those of an older version.
+    #[error(
+        "the database lacks tables of the relay, or has those of an older version; run `outbox-relay migrate` as the \
+         migrating role"
+    )]
     NotMigrated,
     /// The outbox is served under another name, which is part of every position that consumers remember.
     #[error("this outbox is known as '{known_as}', not as '{source_name}'")]

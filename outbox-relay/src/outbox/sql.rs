@@ -30,7 +30,8 @@ select pg_is_in_recovery(),
 /// Which of several servers is the one that takes writes.
 pub(crate) const IS_STANDBY: &str = "select pg_is_in_recovery()";
 
-pub(crate) const MIGRATED: &str = "select to_regclass('saga.relay') is not null";
+/// Whether the newest tables are there.
+pub(crate) const MIGRATED: &str = "select to_regclass('saga.outbox_parked_event') is not null";
 
 pub(crate) const INTRODUCE: &str = "
 insert into saga.relay (source, system_identifier, timeline) values ($1, $2, $3) on conflict do nothing";
@@ -302,9 +303,6 @@ select current_setting('server_version_num')::int4, current_setting('server_vers
 /// For the preflight: what time it is there.
 pub(crate) const CLOCK: &str = "select clock_timestamp()";
 
-/// For the preflight: whether the newest tables are there.
-pub(crate) const MIGRATED_TO_PARKING: &str = "select to_regclass('saga.outbox_parked_event') is not null";
-
 /// For the preflight: what this role may not do and the relay does.
 pub(crate) const MISSING_PRIVILEGES: &str = "
 select what, privilege
@@ -462,7 +460,6 @@ pub const ALL: &[(&str, &str)] = &[
     ("STATUS", STATUS),
     ("SERVER", SERVER),
     ("CLOCK", CLOCK),
-    ("MIGRATED_TO_PARKING", MIGRATED_TO_PARKING),
     ("MISSING_PRIVILEGES", MISSING_PRIVILEGES),
     ("POSITIONS_CACHED", POSITIONS_CACHED),
     ("OLD_PREPARED", OLD_PREPARED),
