@@ -105,10 +105,9 @@ pub fn jaeger(address: &str) -> Result<(), String> {
 /// The reason why the server is not ready, as a sentence for people.
 pub fn http(address: &str, path: &str) -> Result<(), String> {
     ask(address, |stream| {
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-        )?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        // At once: a server may answer and close on the first piece, and the second would break the pipe.
+        stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
         stream.take(4096).read_to_string(&mut answer)?;
         let status = answer.split(' ').nth(1).unwrap_or_default();
