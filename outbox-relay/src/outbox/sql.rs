@@ -30,8 +30,9 @@ select pg_is_in_recovery(),
 /// Which of several servers is the one that takes writes.
 pub(crate) const IS_STANDBY: &str = "select pg_is_in_recovery()";
 
-/// Whether the newest tables are there.
-pub(crate) const MIGRATED: &str = "select to_regclass('saga.outbox_parked_event') is not null";
+/// Whether the tables are there, the newest among them.
+pub(crate) const MIGRATED: &str = "
+select to_regclass('saga.relay') is not null and to_regclass('saga.outbox_parked_event') is not null";
 
 pub(crate) const INTRODUCE: &str = "
 insert into saga.relay (source, system_identifier, timeline) values ($1, $2, $3) on conflict do nothing";
