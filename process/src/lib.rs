@@ -54,7 +54,7 @@ pub mod shutdown;
 /// Signatures of webhooks as the Standard Webhooks specification (1.0.0) has them.
 pub mod webhook;
 
-/// Named points at which a test makes a process crash, fail or wait.
+/// Points at which a test makes a process crash, fail or wait, in one table.
 pub mod fault;
 
 /// The TLS implementation that every client and server of the process uses.
