@@ -8,7 +8,7 @@
 #     stack   what the native stack needs: Java 17 or newer, Maven, xz
 #     redis   a Redis server; Debian's redis-tools holds one, and it starts no system service
 #     client  psql, for people
-#     test    PgBouncer, for the tests behind a pooler; without it they are skipped
+#     test    PgBouncer, for the tests behind a pooler; without it they are skipped. gdb, for the stacks of one that hangs
 #     bench   pgbench; Debian ships it with a server, whose package makes a cluster of its own on port 5432
 #     node    npm, for the linters
 #     python  python3 with venv, for the linters
@@ -31,6 +31,7 @@ stack|xz|xz-utils|xz (unpacks PostgreSQL)
 redis|@redis|redis-tools|Redis server
 client|psql|postgresql-client|psql
 test|@pgbouncer|pgbouncer|PgBouncer (tests behind a pooler)
+test|gdb|gdb|gdb (stacks of a test program that hangs)
 bench|@pgbench|postgresql-contrib|pgbench
 node|npm|npm|npm (linters)
 python|@venv|python3-venv|python3 with venv (linters)

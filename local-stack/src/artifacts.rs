@@ -150,7 +150,8 @@ pub(crate) fn remove_dir(path: &Path) -> Result<(), StackError> {
     }
 }
 
-fn java() -> PathBuf {
+/// The Java that somebody chose, or else the one on PATH.
+pub(crate) fn java() -> PathBuf {
     let home = std::env::var_os("JAVA_HOME").map(|home| Path::new(&home).join("bin/java"));
     home.filter(|java| java.is_file())
         .unwrap_or_else(|| PathBuf::from("java"))

@@ -1,6 +1,9 @@
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
 
 use crate::StackError;
 
@@ -11,12 +14,12 @@ pub struct Checkout {
 }
 
 impl Checkout {
-    /// The checkout that `QUADRILLE_ROOT` names, or else the one around the current directory.
+    /// The checkout that `QUADRILLE_ROOT` names, or the one around the current directory, or else the one from which the
+    /// crate around the current directory has us.
     ///
     /// # Errors
-    /// [`StackError::NoCheckout`] if neither is one.
+    /// [`StackError::NoCheckout`] if none is one.
     pub fn find() -> Result<Self, StackError> {
-        let is_checkout = |dir: &Path| dir.join("deploy/native/pom.xml").is_file();
         let named = env::var_os("QUADRILLE_ROOT")
             .filter(|v| !v.is_empty())
             .map(PathBuf::from);
@@ -25,7 +28,9 @@ impl Checkout {
             .unwrap_or_else(|| PathBuf::from("."));
         let found = here.ancestors().find(|dir| is_checkout(dir));
         found
-            .map(|dir| Self { root: dir.to_owned() })
+            .map(Path::to_owned)
+            .or_else(|| depended_on(&here))
+            .map(|root| Self { root })
             .ok_or(StackError::NoCheckout(here))
     }
 
@@ -55,10 +60,44 @@ impl Checkout {
         self.root.join("deploy/native/pom.xml")
     }
 
+    /// The pinned versions of Kafka Connect and Debezium.
+    pub fn debezium_pom(&self) -> PathBuf {
+        self.root.join("deploy/native/debezium/pom.xml")
+    }
+
     /// Kafka's log settings.
     pub fn log4j(&self) -> PathBuf {
         self.root.join("deploy/native/log4j2.properties")
     }
+}
+
+fn is_checkout(dir: &Path) -> bool {
+    dir.join("deploy/native/pom.xml").is_file()
+}
+
+/// Cargo knows where it has a dependency from.
+fn depended_on(here: &Path) -> Option<PathBuf> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        packages: Vec<Package>,
+    }
+    #[derive(Deserialize)]
+    struct Package {
+        name: String,
+        manifest_path: PathBuf,
+    }
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["metadata", "--offline", "--format-version=1"])
+        .current_dir(here);
+    let output = cargo.output().ok()?;
+    let metadata: Metadata = serde_json::from_slice(&output.stdout).ok()?;
+    let own = metadata
+        .packages
+        .into_iter()
+        .find(|package| package.name == env!("CARGO_PKG_NAME"))?;
+    let root = own.manifest_path.ancestors().nth(2)?;
+    is_checkout(root).then(|| root.to_owned())
 }
 
 /// Creates a directory with its parents.

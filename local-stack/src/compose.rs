@@ -46,6 +46,13 @@ pub(crate) fn write_environment(
     ports: Ports,
     secrets: &Secrets,
 ) -> Result<(), StackError> {
+    write_private(
+        &checkout.state().join("compose.env"),
+        &environment(ports, secrets),
+    )
+}
+
+fn environment(ports: Ports, secrets: &Secrets) -> String {
     let mut lines = vec![
         "# Written by local-stack. docker compose --env-file .local/compose.env -f deploy/compose.yaml …"
             .to_owned(),
@@ -82,7 +89,7 @@ pub(crate) fn write_environment(
         serde_json::json!({ "roles": secrets.roles })
     ));
     lines.push(String::new());
-    write_private(&checkout.state().join("compose.env"), &lines.join("\n"))
+    lines.join("\n")
 }
 
 fn compose(checkout: &Checkout, ports: Ports) -> Command {
@@ -97,7 +104,7 @@ fn compose(checkout: &Checkout, ports: Ports) -> Command {
 }
 
 /// Two checkouts have different ports, so their containers have different names.
-fn project(ports: Ports) -> String {
+pub(crate) fn project(ports: Ports) -> String {
     format!("quadrille-{}", ports.base())
 }
 
@@ -118,4 +125,51 @@ pub(crate) fn visibly(doing: &str, command: &mut Command) -> Result<(), StackErr
         status: status.to_string(),
         output: String::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::TEXTS;
+    use crate::services::ROLES;
+
+    const FILE: &str = include_str!("../../deploy/compose.yaml");
+
+    #[test]
+    fn every_variable_of_the_compose_file_is_written() {
+        let word = || "word".to_owned();
+        let secrets = Secrets {
+            postgres_superuser: word(),
+            roles: ROLES.iter().map(|&role| (role.to_owned(), word())).collect(),
+            redis: word(),
+            provider_key: word(),
+            webhook_secret: word(),
+        };
+        let ports = serde_json::from_str(r#"{"base": 17400}"#).expect("ports");
+        let environment = environment(ports, &secrets);
+        let written = |key: &str| {
+            environment
+                .lines()
+                .any(|line| line.split_once('=').is_some_and(|(name, _)| name == key))
+        };
+        let used: Vec<&str> = FILE
+            .split("${")
+            .skip(1)
+            .map(|rest| rest.split([':', '}']).next().unwrap_or_default())
+            .chain(["SECRETS_JSON"])
+            .collect();
+        assert!(used.len() > 30, "{used:?}");
+        let missing: Vec<&&str> = used.iter().filter(|key| !written(key)).collect();
+        assert!(missing.is_empty(), "{missing:?} have no value in compose.env");
+        assert!(!written("DRAGONS"));
+    }
+
+    #[test]
+    fn databases_are_made_as_they_are_natively() {
+        let arguments = format!(
+            "POSTGRES_INITDB_ARGS: --auth-host=scram-sha-256 {}\n",
+            TEXTS.join(" ")
+        );
+        assert!(FILE.contains(&arguments), "{arguments}");
+    }
 }

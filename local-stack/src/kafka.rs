@@ -8,6 +8,7 @@ use crate::StackError;
 use crate::artifacts::{Artifacts, run};
 use crate::checkout::make_dir;
 use crate::daemon::{Daemon, write_whole};
+use crate::jvm::Jvm;
 use crate::kafka_security::{KafkaSecurity, KafkaUser};
 use crate::probe;
 use crate::secrets::random_hex;
@@ -30,15 +31,24 @@ pub struct KafkaSettings {
     pub short_lived: bool,
     /// Listeners that encrypt, if there are any.
     pub security: Option<KafkaSecurity>,
+    /// Further plain listeners, whose clients are sent elsewhere.
+    pub detours: Vec<KafkaDetour>,
+}
+
+/// A listener that tells its clients to come by another port, where somebody stands between them and the broker.
+#[derive(Clone, Copy, Debug)]
+pub struct KafkaDetour {
+    /// Where the broker listens, on 127.0.0.1.
+    pub port: u16,
+    /// Where it says that it does.
+    pub advertised: u16,
 }
 
 /// A Kafka broker on this machine: one node that is broker and controller (KRaft).
 #[derive(Debug)]
 pub struct Kafka {
     settings: KafkaSettings,
-    java: PathBuf,
-    jars: PathBuf,
-    log4j: PathBuf,
+    jvm: Jvm,
     daemon: Daemon,
 }
 
@@ -51,11 +61,16 @@ impl Kafka {
             log4j,
             ..
         } = artifacts.clone();
-        Self {
-            settings,
+        let jvm = Jvm {
             java,
             jars: kafka_jars,
             log4j,
+            heap_mb: settings.heap_mb,
+            short_lived: settings.short_lived,
+        };
+        Self {
+            settings,
+            jvm,
             daemon,
         }
     }
@@ -63,6 +78,14 @@ impl Kafka {
     /// Host and port for clients.
     pub fn brokers(&self) -> String {
         format!("127.0.0.1:{}", self.settings.port)
+    }
+
+    /// Host and port of each listener whose clients are sent elsewhere, in the order of the settings.
+    pub fn detours(&self) -> Vec<String> {
+        let detours = self.settings.detours.iter();
+        detours
+            .map(|detour| format!("127.0.0.1:{}", detour.port))
+            .collect()
     }
 
     /// Host and port for clients that encrypt, if the broker has a listener for them.
@@ -145,13 +168,22 @@ impl Kafka {
             controller_port,
             data,
             security,
+            detours,
             ..
         } = &self.settings;
         make_dir(data)?;
         let properties = data.join("server.properties");
         let mut clients = vec![format!("PLAINTEXT://127.0.0.1:{port}")];
         clients.extend(security.iter().flat_map(KafkaSecurity::listeners));
-        let clients = clients.join(",");
+        let (mut listeners, mut advertised) = (clients.clone(), clients);
+        let mut protocols = String::new();
+        for (number, detour) in detours.iter().enumerate() {
+            let KafkaDetour { port, advertised: at } = detour;
+            listeners.push(format!("DETOUR_{number}://127.0.0.1:{port}"));
+            advertised.push(format!("DETOUR_{number}://127.0.0.1:{at}"));
+            protocols.push_str(&format!(",DETOUR_{number}:PLAINTEXT"));
+        }
+        let (listeners, advertised) = (listeners.join(","), advertised.join(","));
         let security = security
             .as_ref()
             .map_or(Ok(String::new()), |security| security.properties(data))?;
@@ -160,10 +192,10 @@ impl Kafka {
              process.roles=broker,controller\n\
              node.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
-             listeners={clients},CONTROLLER://127.0.0.1:{controller_port}\n\
-             advertised.listeners={clients}\n\
+             listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}\n\
+             advertised.listeners={advertised}\n\
              controller.listener.names=CONTROLLER\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL{protocols}\n\
              log.dirs={}\n\
              num.partitions=12\n\
              # Topics come from the registry (`sagactl migrate`); a typing error must not become a topic.\n\
@@ -184,6 +216,8 @@ impl Kafka {
              # The default takes 128 MB of the heap.\n\
              log.cleaner.dedupe.buffer.size=16777216\n\
              controlled.shutdown.max.retries=1\n\
+             # After a crash the open segment of each partition is read again, up to 1 GB of it by default.\n\
+             log.segment.bytes=134217728\n\
              {security}",
             self.log_dir().display()
         );
@@ -211,24 +245,7 @@ impl Kafka {
     }
 
     fn command(&self, class: &str) -> Command {
-        let mut command = Command::new(&self.java);
-        command
-            .arg(format!("-Xmx{}m", self.settings.heap_mb))
-            .args([
-                "-XX:+UseG1GC",
-                "-XX:+ExitOnOutOfMemoryError",
-                "-Djava.awt.headless=true",
-            ])
-            .arg(format!("-Dlog4j2.configurationFile={}", self.log4j.display()))
-            .current_dir(&self.settings.data)
-            // Options of somebody's shell would change our heap and write to our log.
-            .env_remove("JAVA_TOOL_OPTIONS")
-            .env_remove("CLASSPATH");
-        if self.settings.short_lived {
-            command.arg("-XX:TieredStopAtLevel=1");
-        }
-        command.arg("-cp").arg(self.jars.join("*")).arg(class);
-        command
+        self.jvm.command(class, &self.settings.data)
     }
 
     fn log_dir(&self) -> PathBuf {

@@ -9,6 +9,9 @@
 /// What tests use.
 mod test_stack;
 
+/// An end for test programs that hang.
+mod hang;
+
 /// The stack of a checkout: up, down, reset, and single parts of it.
 pub mod stack;
 
@@ -26,6 +29,12 @@ mod postgres;
 
 /// One Kafka broker.
 mod kafka;
+
+/// One worker of Kafka Connect.
+mod kafka_connect;
+
+/// How Java servers are started.
+mod jvm;
 
 /// A broker's listeners that encrypt, and its users.
 mod kafka_security;
@@ -87,7 +96,8 @@ pub use daemon::Daemon;
 pub use error::StackError;
 pub use guardian::Guardian;
 pub use jaeger::Jaeger;
-pub use kafka::{Kafka, KafkaSettings};
+pub use kafka::{Kafka, KafkaDetour, KafkaSettings};
+pub use kafka_connect::{ConnectPrograms, ConnectSettings, KafkaConnect};
 pub use kafka_security::{KafkaSecurity, KafkaUser};
 pub use outer_cargo::forget_outer_cargo;
 pub use parts::{Part, Placed, Placement, Way, Wishes};

@@ -20,6 +20,15 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 /// Backends notice within moments that their postmaster was killed.
 const ORPHANS_LIMIT: Duration = Duration::from_secs(10);
 
+/// How `initdb` is told about texts: in the same order on every system, whatever its C library thinks, natively and in
+/// a container (`deploy/compose.yaml`).
+pub(crate) const TEXTS: [&str; 4] = [
+    "--encoding=UTF8",
+    "--locale=C",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+];
+
 /// How a PostgreSQL server of ours is set up.
 #[derive(Clone, Debug)]
 pub struct PostgresSettings {
@@ -37,6 +46,8 @@ pub struct PostgresSettings {
     pub fsync: bool,
     /// Encrypts, and lets in nobody who does not.
     pub tls: Option<PostgresTls>,
+    /// Writes a log that can be decoded (`wal_level = logical`), which Debezium needs and Quadrille does not.
+    pub logical: bool,
     /// The server that this one follows while it is a standby, as libpq names it.
     pub follows: Option<String>,
 }
@@ -228,13 +239,8 @@ impl Postgres {
             .arg(data)
             .arg("--pwfile")
             .arg(&password_file)
-            .args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8"])
-            // The same order of texts on every system, whatever its C library thinks.
-            .args([
-                "--locale=C",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-            ])
+            .args(["--username=postgres", "--auth=scram-sha-256"])
+            .args(TEXTS)
             .current_dir(data);
         if !self.settings.fsync {
             command.arg("--no-sync");
@@ -257,6 +263,7 @@ impl Postgres {
             max_connections,
             shared_buffers_mb,
             fsync,
+            logical,
             follows,
             ..
         } = &self.settings;
@@ -265,6 +272,7 @@ impl Postgres {
             format!("primary_conninfo = '{}'\n", server.replace('\'', "''"))
         });
         let fsync = if *fsync { "on" } else { "off" };
+        let wal_level = if *logical { "logical" } else { "replica" };
         let text = format!(
             "# Written by local-stack at each start; changes of your own go into postgresql.auto.conf (ALTER SYSTEM).\n\
              listen_addresses = '127.0.0.1'\n\
@@ -277,6 +285,7 @@ impl Postgres {
              shared_buffers = '{shared_buffers_mb}MB'\n\
              max_wal_size = '2GB'\n\
              fsync = {fsync}\n\
+             wal_level = {wal_level}\n\
              timezone = 'UTC'\n\
              log_timezone = 'UTC'\n\
              log_line_prefix = '%m [%p] %u@%d '\n\

@@ -8,6 +8,11 @@ use std::time::Duration;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Whether anything accepts a connection there, ready or not.
+pub fn listens(address: &str) -> bool {
+    ask(address, |_| Ok(Ok(()))).is_ok()
+}
+
 /// Sends a startup packet, as `pg_isready` does. Ready is who asks for a password (or lets us in), and who wants us to
 /// encrypt first.
 ///
@@ -104,27 +109,47 @@ pub fn jaeger(address: &str) -> Result<(), String> {
 /// # Errors
 /// The reason why the server is not ready, as a sentence for people.
 pub fn http(address: &str, path: &str) -> Result<(), String> {
+    http_get(address, path).map(drop)
+}
+
+/// The beginning of what a path over plain HTTP answers; as an error, if that is not any 2xx.
+pub(crate) fn http_get(address: &str, path: &str) -> Result<String, String> {
+    request(address, "GET", path)
+}
+
+/// PUTs nothing to a path over plain HTTP.
+pub(crate) fn http_put(address: &str, path: &str) -> Result<(), String> {
+    request(address, "PUT", path).map(drop)
+}
+
+fn request(address: &str, method: &str, path: &str) -> Result<String, String> {
     ask(address, |stream| {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let length = if method == "GET" {
+            ""
+        } else {
+            "Content-Length: 0\r\n"
+        };
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n{length}Connection: close\r\n\r\n");
         // At once: a server may answer and close on the first piece, and the second would break the pipe.
         stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
         stream.take(4096).read_to_string(&mut answer)?;
         let status = answer.split(' ').nth(1).unwrap_or_default();
-        if status.starts_with('2') {
-            return Ok(Ok(()));
-        }
         let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default().trim();
+        if status.starts_with('2') {
+            return Ok(Ok(body.to_owned()));
+        }
         Ok(Err(format!("{path} answers {status} {body}")
             .trim_end()
             .to_owned()))
     })
 }
 
-fn ask(
+fn ask<T>(
     address: &str,
-    question: impl FnOnce(&mut TcpStream) -> io::Result<Result<(), String>>,
-) -> Result<(), String> {
+    question: impl FnOnce(&mut TcpStream) -> io::Result<Result<T, String>>,
+) -> Result<T, String> {
     let resolved = address
         .to_socket_addrs()
         .map_err(|error| format!("{address}: {error}"))?

@@ -113,22 +113,6 @@ fn part_row(stack: &LocalStack, part: Part) -> Row {
 fn service_row(stack: &LocalStack, service: &Service) -> Row {
     let (name, daemon) = (service.name, stack.daemon(service.name));
     let admin = stack.ports().address(service.admin);
-    let Some(pid) = daemon.pid() else {
-        // Without a log it has never been started here: with `--servers-only`, say.
-        let known = daemon.log().exists();
-        let state = if known { State::Down } else { State::Absent };
-        let place = if known {
-            format!("see `local-stack logs {name}`")
-        } else {
-            "has not been started here".to_owned()
-        };
-        return Row {
-            name,
-            state,
-            how: String::new(),
-            place,
-        };
-    };
     let grpc = service
         .grpc
         .map(|offset| format!("grpc {}, ", stack.ports().address(offset)))
@@ -139,12 +123,29 @@ fn service_row(stack: &LocalStack, service: &Service) -> Row {
         String::new()
     };
     let place = format!("{grpc}{http}admin http://{admin}");
-    row(
+    if let Some(pid) = daemon.pid() {
+        let how = process("process", Some(pid));
+        return row(name, how, place, probe::http(&admin, "/ready"));
+    }
+    // Containers of services are started by people with `docker compose`; what listens there is all that is known of them.
+    if stack.placement().all(Way::Compose).next().is_some() && probe::listens(&admin) {
+        let how = "Docker Compose".to_owned();
+        return row(name, how, place, probe::http(&admin, "/ready"));
+    }
+    // Without a log it has never been started here: with `--servers-only`, say.
+    let known = daemon.log().exists();
+    let state = if known { State::Down } else { State::Absent };
+    let place = if known {
+        format!("see `local-stack logs {name}`")
+    } else {
+        "has not been started here".to_owned()
+    };
+    Row {
         name,
-        process("process", Some(pid)),
+        state,
+        how: String::new(),
         place,
-        probe::http(&admin, "/ready"),
-    )
+    }
 }
 
 fn row(name: &'static str, how: String, place: String, answer: Result<(), String>) -> Row {

@@ -7,7 +7,8 @@ use crate::artifacts::Artifacts;
 use crate::checkout::{Checkout, make_dir};
 use crate::daemon::{Daemon, write_whole};
 use crate::guardian::Guardian;
-use crate::kafka::{Kafka, KafkaSettings};
+use crate::kafka::{Kafka, KafkaDetour, KafkaSettings};
+use crate::kafka_connect::{ConnectPrograms, ConnectSettings, KafkaConnect};
 use crate::kafka_security::{KafkaSecurity, KafkaUser};
 use crate::pgbouncer::{PgBouncer, PoolMode};
 use crate::postgres::{Postgres, PostgresSettings, PostgresTls};
@@ -43,8 +44,12 @@ pub struct TestStackOptions {
     pub short_lived: bool,
     /// Keeps data and logs when the stack ends (`QUADRILLE_TEST_KEEP=1`), for a look at what happened.
     pub keep_data: bool,
+    /// PostgreSQL writes a log that can be decoded, for Debezium.
+    pub logical: bool,
     /// Servers that encrypt.
     pub secure: Option<Secure>,
+    /// Ports that Kafka sends the clients of further listeners to, one listener for each: for whoever stands between.
+    pub kafka_detours: Vec<u16>,
 }
 
 /// Servers that encrypt: PostgreSQL lets in nobody who does not, and Kafka has listeners for SSL and for SASL_SSL beside
@@ -67,7 +72,9 @@ impl Default for TestStackOptions {
             kafka_heap_mb: 512,
             short_lived: true,
             keep_data: is("QUADRILLE_TEST_KEEP", "1"),
+            logical: false,
             secure: None,
+            kafka_detours: Vec::new(),
         }
     }
 }
@@ -122,6 +129,7 @@ impl TestStack {
     /// Why they could not be started; later calls get the same error.
     pub fn shared() -> Result<&'static Addresses, &'static StackError> {
         static SHARED: OnceLock<Result<(Addresses, Option<TestStack>), StackError>> = OnceLock::new();
+        crate::hang::watch();
         let shared = SHARED.get_or_init(|| match Self::given() {
             Some(addresses) => Ok((addresses, None)),
             None => Self::private().map(|stack| (stack.addresses(), Some(stack))),
@@ -192,16 +200,29 @@ impl TestStack {
             port: postgres_port,
             data: dir.join("postgres"),
             password: random_hex()?,
-            max_connections: 300,
+            max_connections: 600,
             shared_buffers_mb: 128,
             fsync: options.fsync,
             tls: options.secure.as_ref().map(|secure| PostgresTls {
                 identity: secure.identity.clone(),
                 ca_file: ca_file(&dir),
             }),
+            logical: options.logical,
             follows: None,
         };
+        let detour = |advertised: &u16| {
+            let [port] = ports::free()?;
+            Ok(KafkaDetour {
+                port,
+                advertised: *advertised,
+            })
+        };
         let kafka = KafkaSettings {
+            detours: options
+                .kafka_detours
+                .iter()
+                .map(detour)
+                .collect::<Result<_, StackError>>()?,
             port: kafka_port,
             controller_port,
             data: dir.join("kafka"),
@@ -275,6 +296,27 @@ impl TestStack {
             users,
             &self.dir.join(&name),
             self.postgres.account(),
+            daemon(&self.dir, &name),
+        )
+    }
+
+    /// A worker of Kafka Connect beside the broker, with one connector. It ends when the value is dropped.
+    ///
+    /// # Errors
+    /// If it does not start, or its connector does not run.
+    pub fn kafka_connect(
+        &self,
+        programs: &ConnectPrograms,
+        settings: &ConnectSettings,
+    ) -> Result<KafkaConnect, StackError> {
+        let name = format!("connect-{}", &random_hex()?[..6]);
+        let [port] = ports::free()?;
+        KafkaConnect::start(
+            programs,
+            settings,
+            &self.kafka.brokers(),
+            port,
+            &self.dir.join(&name),
             daemon(&self.dir, &name),
         )
     }

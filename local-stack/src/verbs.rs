@@ -61,8 +61,13 @@ pub(crate) fn logs(part: Option<&str>, follow: bool, lines: u32) -> Outcome {
         .collect();
     let there: Vec<&PathBuf> = logs.iter().filter(|log| log.exists()).collect();
     if there.is_empty() {
+        let containers = if stack.placement().all(Way::Compose).next().is_some() {
+            format!("; of containers: {} logs", compose(&stack))
+        } else {
+            String::new()
+        };
         bail!(StackError::Unavailable(format!(
-            "{} has no log here",
+            "{} has no log here{containers}",
             part.unwrap_or("the stack")
         )));
     }
@@ -163,8 +168,8 @@ fn must_be_ours(stack: &LocalStack, name: &str) -> anyhow::Result<()> {
     match way {
         None | Some(Way::Native) => Ok(()),
         Some(Way::Compose) => bail!(StackError::Unavailable(format!(
-            "{name} is a container; use docker compose --project-name quadrille-{} …",
-            stack.ports().base()
+            "{name} is a container; use {} …",
+            compose(stack)
         ))),
         Some(Way::Given) => bail!(StackError::Unavailable(format!(
             "{name} was given, it is not ours to touch"
@@ -173,6 +178,11 @@ fn must_be_ours(stack: &LocalStack, name: &str) -> anyhow::Result<()> {
             "{name} is not part of this stack"
         ))),
     }
+}
+
+/// What people call to get at the containers.
+fn compose(stack: &LocalStack) -> String {
+    format!("docker compose --project-name quadrille-{}", stack.ports().base())
 }
 
 fn known(name: &str) -> Result<&str, StackError> {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::artifacts::require;
 use crate::build::Programs;
-use crate::compose::visibly;
+use crate::compose::{project, visibly};
 use crate::daemon::Daemon;
 use crate::parts::Part;
 use crate::secrets::Secrets;
@@ -49,8 +49,8 @@ impl LocalStack {
         let mut command = Command::new(programs.path("sagactl"));
         command
             .arg("migrate")
-            .arg("--admin-url")
-            .arg(self.postgres_admin_url())
+            // Not an argument: a command line is there for everybody on this machine to read.
+            .env("SAGACTL_ADMIN_URL", self.postgres_admin_url())
             .arg("--kafka-brokers")
             .arg(self.kafka_brokers())
             .arg("--secrets")
@@ -101,6 +101,16 @@ impl LocalStack {
         let daemon = self.daemon(service.name);
         if daemon.pid().is_some() {
             return Ok(daemon);
+        }
+        // It would end soon, and until then whoever listens there would be taken for it.
+        let admin = self.ports.address(service.admin);
+        if probe::listens(&admin) {
+            return Err(StackError::Unavailable(format!(
+                "{name} cannot start, something listens on {admin} already; if that is its container: \
+                 docker compose --project-name {} stop {name}",
+                project(self.ports),
+                name = service.name,
+            )));
         }
         let program = programs.path(service.name);
         if !program.is_file() {

@@ -99,6 +99,7 @@ impl LocalStack {
             shared_buffers_mb: 256,
             fsync: true,
             tls: None,
+            logical: false,
             follows: None,
         };
         Ok(Postgres::new(
@@ -118,6 +119,7 @@ impl LocalStack {
             heap_mb: 1024,
             short_lived: false,
             security: None,
+            detours: Vec::new(),
         };
         Ok(Kafka::new(settings, &artifacts, self.daemon(Part::Kafka.name())))
     }

@@ -19,7 +19,10 @@ impl Checkout {
         fs::create_dir_all(&native)?;
         for entry in fs::read_dir(repository().join("deploy/native"))? {
             let file = entry?.path();
-            fs::copy(&file, native.join(file.file_name().unwrap()))?;
+            // What Debezium needs is in a folder of its own: no server needs it.
+            if file.is_file() {
+                fs::copy(&file, native.join(file.file_name().unwrap()))?;
+            }
         }
         Ok(Self {
             root,

@@ -10,6 +10,9 @@ mod up_and_down;
 /// Services: built, started, killed, started again.
 mod services;
 
+/// The health checks of containers, asked of the same servers as processes.
+mod containers;
+
 /// A checkout of its own for a test.
 mod checkout;
 

@@ -27,11 +27,12 @@ fn main() {
 }
 "#;
 
-/// Stands for `sagactl`: leaves its arguments in a file.
+/// Stands for `sagactl`: leaves its arguments and the administrator's URL in a file.
 const SAGACTL: &str = r#"
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    std::fs::write("migrated", arguments.join("\n")).unwrap();
+    let mut told: Vec<String> = std::env::args().skip(1).collect();
+    told.push(std::env::var("SAGACTL_ADMIN_URL").unwrap());
+    std::fs::write("migrated", told.join("\n")).unwrap();
 }
 "#;
 
@@ -75,9 +76,12 @@ fn a_service_is_built_told_where_things_are_and_can_be_killed() -> anyhow::Resul
     assert!(first.contains("order: ready"), "{first}");
 
     let migrated = fs::read_to_string(checkout.root.join("migrated"))?;
+    assert!(migrated.starts_with("migrate\n--kafka-brokers\n"), "{migrated}");
+    let (arguments, admin_url) = migrated.rsplit_once('\n').unwrap();
+    assert!(admin_url.starts_with("postgres://postgres:"), "{migrated}");
     assert!(
-        migrated.starts_with("migrate\n--admin-url\npostgres://postgres:"),
-        "{migrated}"
+        !arguments.contains("postgres://"),
+        "a password is an argument: {migrated}"
     );
     let secrets: serde_json::Value =
         serde_json::from_slice(&fs::read(checkout.root.join(".local/secrets.json"))?)?;
@@ -114,6 +118,18 @@ fn a_service_is_built_told_where_things_are_and_can_be_killed() -> anyhow::Resul
         "a dead service is not seen: {}",
         said(&status)
     );
+    // Its container, say, which must not be taken for the process that cannot have its port.
+    let admin = checkout.variable("QUADRILLE_ORDER_ADMIN")?;
+    let other = std::net::TcpListener::bind(admin.trim_start_matches("http://"))?;
+    let refused = checkout.local_stack(&["start", "order"])?;
+    assert_eq!(refused.status.code(), Some(69));
+    let refused = said(&refused);
+    assert!(
+        refused.contains("order cannot start, something listens on"),
+        "{refused}"
+    );
+    drop(other);
+
     checkout.succeeds(&["start", "order"])?;
     assert_ne!(pid_of(&checkout, "order")?, pid);
     checkout.succeeds(&["status"])?;
