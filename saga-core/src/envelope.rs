@@ -34,6 +34,9 @@ pub const CE_TRACESTATE: &str = "ce_tracestate";
 pub const CE_SEQUENCE: &str = "ce_sequence";
 /// Extension: the position that this relay run sent to the same partition before; absent on the first.
 pub const CE_PREVIOUSSEQUENCE: &str = "ce_previoussequence";
+/// Extension: `true` on what was parked at the relay and is sent again. Its position's last part is its place in the
+/// replay and not the outbox row's number.
+pub const CE_REPLAY: &str = "ce_replay";
 /// CloudEvents `datacontenttype`, which the Kafka binding maps to this header.
 pub const CONTENT_TYPE: &str = "content-type";
 /// W3C trace context of the current hop.

@@ -14,6 +14,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+/// What has to be true of a topic's records, one after another.
+pub mod audit;
 /// All participants of a system, drawn and checked.
 pub mod choreography;
 /// Calls to the outside world, as data.
@@ -36,6 +38,8 @@ pub mod participant;
 pub mod partitioner;
 /// Where an event stands in its outbox.
 pub mod position;
+/// Yesterday's events against today's build.
+pub mod replay;
 /// The numbers of a retry policy.
 pub mod retry;
 /// The declared choreography.

@@ -23,7 +23,7 @@ pub enum Check {
     LoopWithoutBound,
     /// **A wait has no deadline.** A state that has not ended, in which no timer of its participant is set and no
     /// effect is outstanding, and which no clock of another leads out of: none of the timers and effects that were
-    /// begun on the way there ends in an input that leads out.
+    /// begun on the way there, or by somebody who was told something on the way, ends in an input that leads out.
     WaitWithoutDeadline,
     /// **The topics of one saga do not fit together.** Within one participant, the events of a saga that it hears and
     /// says have different keys, or their topics different numbers of partitions, or an event went out under another
@@ -52,8 +52,9 @@ pub struct Finding {
     pub advice: String,
 }
 
-/// The findings of a choreography that is not sound; at least one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// The findings of a choreography that is not sound; at least one. Its `Debug` is its `Display`, so that a test which
+/// unwraps it can be read.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Unsound {
     /// Sorted by check and place.
     pub findings: Vec<Finding>,
@@ -109,6 +110,12 @@ impl fmt::Display for Check {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}; {}", self.check, self.at, self.what, self.advice)
+    }
+}
+
+impl fmt::Debug for Unsound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

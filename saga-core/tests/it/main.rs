@@ -10,3 +10,6 @@ mod lending;
 
 /// A desk that lends books: the smallest participant with an event, a command, an effect and a timer.
 mod desk;
+
+/// Yesterday's events against today's build.
+mod replay;

@@ -66,22 +66,30 @@ fn name(state: &str) -> &str {
     state.split([' ', '(', '{']).next().unwrap_or(state)
 }
 
-/// Whether a clock that was started on the way here leads to an input that leads out.
+/// Whether a clock leads to an input that leads out: one that was started on the way here, or by somebody who was told
+/// something on the way.
 fn is_wound_up(causes: &Causes<'_>, part: usize, idle: &Idle<'_>) -> bool {
     let leads_out = |step: &StepId| step.part == part && idle.ways_out.contains(causes.step(*step).on);
-    let heard = causes
+    let heard: Vec<StepId> = causes
         .steps()
-        .filter(|step| step.part == part && idle.heard.contains(causes.step(*step).on));
-    let upstream = causes.behind(heard);
-    let clocks = upstream
-        .iter()
-        .flat_map(|step| causes.puts(*step))
-        .filter(|said| {
-            matches!(
-                causes.spec(**said).map(|spec| spec.kind),
-                Some(OutputKind::Timer | OutputKind::Effect { .. })
-            )
-        });
+        .filter(|step| step.part == part && idle.heard.contains(causes.step(*step).on))
+        .collect();
+    let told = heard.iter().flat_map(|step| causes.puts(*step));
+    let told = told.flat_map(|said| causes.takers(*said)).copied();
+    // What is told here is yet to be heard, so nothing that follows from it has begun.
+    let others = causes.reach_by(told, |step, _| step.part != part);
+    let begun = others.into_iter().filter(|step| step.part != part);
+    let steps: BTreeSet<StepId> = causes
+        .behind(heard.iter().copied())
+        .into_iter()
+        .chain(begun)
+        .collect();
+    let clocks = steps.iter().flat_map(|step| causes.puts(*step)).filter(|said| {
+        matches!(
+            causes.spec(**said).map(|spec| spec.kind),
+            Some(OutputKind::Timer | OutputKind::Effect { .. })
+        )
+    });
     let fire: BTreeSet<StepId> = clocks.flat_map(|said| causes.takers(*said)).copied().collect();
     causes.reach(fire).iter().any(leads_out)
 }

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use saga_core::choreography::{Check, Choreography, Recorder};
-use saga_core::{Effect, Inputs, Outcome, Outputs, RetryPolicy, Step, Timer, steps};
+use saga_core::{Effect, Event, Inputs, Outcome, Outputs, RetryPolicy, Role, Step, Timer, Topic, steps};
 use serde::{Deserialize, Serialize};
 
-use super::cast::{CANCELS_ONLY, Lend, NO_DEADLINE, SOUND};
+use super::cast::{CANCELS_ONLY, Lend, NO_DEADLINE, SOUND, event};
 use super::{findings, library, places, seen, watch};
 use crate::play::{Of, Play};
 
@@ -157,4 +157,113 @@ fn an_effect_that_is_tried_for_ever_is_a_loop() {
         polling::<3>(),
         [("poll's ask".to_owned(), "it is tried for ever".to_owned())]
     );
+}
+
+event!(Asked, "reader-events", "reader.asked");
+event!(Told, "phone-events", "phone.told");
+
+/// With a number of attempts that can be counted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Call;
+
+impl Effect for Call {
+    const KIND: &'static str = "call";
+    const POLICY: RetryPolicy = RetryPolicy::INTERACTIVE;
+    const ROLE: Role = Role::Asks;
+    type Answer = ();
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Inputs)]
+enum ReaderIn {
+    #[command]
+    Begin(Lend),
+    #[event]
+    Told(Told),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Outputs)]
+enum ReaderOut {
+    #[event]
+    Asked(Asked),
+}
+
+#[derive(Debug)]
+struct Reader;
+
+impl Play for Reader {
+    const NAME: &'static str = "reader";
+    const STEPS: &'static [Step] = steps! { ReaderIn, ReaderOut;
+        Begin => [Asked];
+        Told  => [];
+    };
+    type In = ReaderIn;
+    type Out = ReaderOut;
+
+    fn play(at: u8, input: &ReaderIn) -> Option<(u8, Vec<ReaderOut>)> {
+        match (at, input) {
+            (0, ReaderIn::Begin(_)) => Some((1, vec![ReaderOut::Asked(Asked::it())])),
+            (1, ReaderIn::Told(_)) => Some((2, vec![])),
+            _ => None,
+        }
+    }
+
+    fn ended(at: u8) -> bool {
+        at == 2
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Inputs)]
+enum PhoneIn {
+    #[event]
+    Asked(Asked),
+    #[result]
+    Called(Outcome<Call>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Outputs)]
+enum PhoneOut {
+    #[effect]
+    Call(Call),
+    #[event]
+    Told(Told),
+}
+
+#[derive(Debug)]
+struct Phone;
+
+impl Play for Phone {
+    const NAME: &'static str = "phone";
+    const STEPS: &'static [Step] = steps! { PhoneIn, PhoneOut;
+        Asked  => [Call];
+        Called => [Told];
+    };
+    type In = PhoneIn;
+    type Out = PhoneOut;
+
+    fn play(at: u8, input: &PhoneIn) -> Option<(u8, Vec<PhoneOut>)> {
+        match (at, input) {
+            (0, PhoneIn::Asked(_)) => Some((1, vec![PhoneOut::Call(Call)])),
+            (1, PhoneIn::Called(_)) => Some((2, vec![PhoneOut::Told(Told::it())])),
+            _ => None,
+        }
+    }
+
+    fn ended(at: u8) -> bool {
+        at == 2
+    }
+}
+
+/// The reader has no clock, and whom it has asked has one.
+#[test]
+fn the_clock_of_whoever_was_told_ends_a_wait() {
+    let recorder = Recorder::default();
+    watch::<Reader>(&recorder, &[ReaderIn::Begin(Lend), ReaderIn::Told(Told::it())]);
+    let called = PhoneIn::Called(Outcome::Answered(()));
+    watch::<Phone>(&recorder, &[PhoneIn::Asked(Asked::it()), called]);
+    let asking = Choreography::new("asking")
+        .participant::<Of<Reader>>()
+        .participant::<Of<Phone>>()
+        .topics(&[Topic::new("reader-events"), Topic::new("phone-events")])
+        .entry::<Of<Reader>>("Begin", "somebody");
+    assert_eq!(findings(&asking, &recorder.observed()), []);
 }
