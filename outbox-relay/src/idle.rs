@@ -18,6 +18,10 @@ pub(crate) struct Idle {
 const BRISK: Duration = Duration::from_millis(5);
 /// For how long a source is awake after its last window.
 const AWAKE: Duration = Duration::from_secs(1);
+/// After how long it is fast asleep: there may be a hundred of them, and each look costs its server something.
+const QUIET: Duration = Duration::from_secs(10);
+/// How much longer its longest wait is then.
+const FAST_ASLEEP: u32 = 4;
 
 impl Idle {
     pub(crate) fn new((shortest, longest): (Duration, Duration)) -> Self {
@@ -35,8 +39,10 @@ impl Idle {
         self.waited += wait;
         let most = if self.waited < AWAKE {
             BRISK.min(self.longest)
-        } else {
+        } else if self.waited < QUIET {
             self.longest
+        } else {
+            self.longest * FAST_ASLEEP
         };
         self.next = (wait * 2).min(most);
         wait
@@ -71,6 +77,11 @@ mod tests {
         }
         let asleep: Vec<_> = (0..6).map(|_| idle.wait()).collect();
         assert_eq!(asleep, [10, 20, 40, 80, 100, 100].map(MS));
+        while idle.waited < QUIET {
+            assert_eq!(idle.wait(), MS(100));
+        }
+        let fast_asleep: Vec<_> = (0..3).map(|_| idle.wait()).collect();
+        assert_eq!(fast_asleep, [200, 400, 400].map(MS));
         idle.wake();
         assert_eq!(idle.wait(), MS(1));
     }
@@ -80,5 +91,7 @@ mod tests {
         let mut idle = Idle::new((MS(1), MS(2)));
         let waits: Vec<_> = (0..1000).map(|_| idle.wait()).collect();
         assert_eq!(waits.iter().max(), Some(&MS(2)));
+        let asleep = (0..5_000).map(|_| idle.wait()).max();
+        assert_eq!(asleep, Some(MS(2) * FAST_ASLEEP));
     }
 }

@@ -115,7 +115,7 @@ impl KnownTopics {
                     if found.partitions > recorded {
                         tracing::warn!(
                             source = %self.shared.source, topic = name, recorded, found = found.partitions,
-                            "topic has grown; keys stay where they are, the new partitions get none"
+                            "topic has grown; keys stay where they are, the new partitions get none: see outbox-relay grow"
                         );
                     }
                     Topic::met(id, recorded, *found)

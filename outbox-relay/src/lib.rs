@@ -39,9 +39,18 @@ pub mod status;
 /// Looks whether a relay could work.
 pub mod preflight;
 
+/// More partitions for a topic, without its keys losing their order.
+pub mod growth;
+
 /// Points at which a test makes it fail.
 mod fault;
 mod idle;
+
+/// Windows on their way.
+mod ring;
+
+/// How outboxes are spread over processes.
+mod spread;
 
 /// One relay's time with the lease.
 mod tenure;
@@ -76,14 +85,12 @@ mod kafka;
 /// Waits that grow.
 mod backoff;
 
-/// Errors with their causes.
-mod chain;
-
 pub use hosts::{BadDatabaseUrl, Hosts};
 pub use kafka::refusal::Unsendable;
 pub use options::{BadSourceName, Options, SourceName};
 pub use outbox::error::OutboxError;
 pub use relay::{Handle, Relay};
+pub use spread::Instance;
 pub use state::{Health, Phase, Stopped};
 
 /// Every statement that the relay runs, by name, for tests that PREPARE them.

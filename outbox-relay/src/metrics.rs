@@ -9,6 +9,8 @@ pub const EVENTS_PUBLISHED: &str = "outbox_relay_events_published_total";
 pub const BYTES_PUBLISHED: &str = "outbox_relay_bytes_published_total";
 /// Counter: windows of which the last event was acknowledged.
 pub const WINDOWS_PUBLISHED: &str = "outbox_relay_windows_published_total";
+/// Gauge: windows that the broker was given and has not acknowledged. At its bound the next one has to wait.
+pub const WINDOWS_IN_FLIGHT: &str = "outbox_relay_windows_in_flight";
 /// Histogram: events in a window.
 pub const WINDOW_EVENTS: &str = "outbox_relay_window_events";
 /// Histogram, seconds: from opening a window to its last acknowledgement.

@@ -29,6 +29,8 @@ pub async fn outbox(pool: &PgPool) -> Result<(), MigrationError> {
     let mut migrator = Migrator::with_migrations(OUTBOX.iter().cloned().collect());
     migrator.dangerous_set_table_name(TABLE);
     migrator.create_schema("saga");
+    // What a newer relay or service has applied.
+    migrator.set_ignore_missing(true);
     let migrated = migrator.run_direct(None, &mut connection, false).await;
     connection.close().await.map_err(MigrationError::Connect)?;
     migrated.map_err(MigrationError::Migrate)

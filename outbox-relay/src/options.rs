@@ -65,6 +65,11 @@ pub struct Options {
     /// librdkafka properties: brokers, security, and whatever the user wants. What the relay's promises
     /// rest on is set after them.
     pub kafka: Vec<(String, String)>,
+    /// Publishes in Kafka transactions under this id, for consumers that read what is committed (`read_committed`) and
+    /// have no means of their own against duplicates: each event is visible to them once. One id per outbox, and the
+    /// same one wherever the outbox is served from; consumer offsets are kept in the name of a group that is called the
+    /// same.
+    pub transactional_id: Option<String>,
     /// Who holds the lease, for people; several relays may have the same name.
     pub owner: String,
     /// Whether a `send` span is made for events whose writer's trace is sampled. Only worth it where spans
@@ -74,7 +79,8 @@ pub struct Options {
     pub lease: Duration,
     /// How often the acknowledged window is written to the database.
     pub persist_every: Duration,
-    /// The shortest and the longest wait between two looks at an idle outbox.
+    /// The shortest and the longest wait between two looks at an idle outbox. When nothing has come for ten seconds, the
+    /// longest is four times that.
     pub poll: (Duration, Duration),
     /// How often leaves are looked at that could be emptied.
     pub rotate_every: Duration,
@@ -82,6 +88,8 @@ pub struct Options {
     pub chunk_rows: u32,
     /// Bytes of payload and headers that are read at once; one event may go beyond it.
     pub chunk_bytes: u32,
+    /// Windows that may wait for the broker's acknowledgement.
+    pub in_flight_windows: usize,
     /// Events that may wait for the broker's acknowledgement.
     pub in_flight_events: usize,
     /// Bytes that may wait for the broker's acknowledgement.
@@ -90,6 +98,9 @@ pub struct Options {
     pub statement_timeout: Duration,
     /// How long the window in flight may take once the relay was told to stop.
     pub finish_within: Duration,
+    /// How long events wait for consumers to have read a topic that is to spread its keys over more partitions. Then
+    /// they go on as before, and it is tried again.
+    pub grow_within: Duration,
     /// The shortest and the longest wait before an event that holds the outbox up is tried again.
     pub retry_stopped: (Duration, Duration),
     /// For how long a topic that is not there, or not ours to write to, may hold the outbox up before it is parked:
@@ -108,6 +119,7 @@ impl Options {
             source,
             database,
             kafka,
+            transactional_id: None,
             owner: format!("pid-{}", std::process::id()),
             spans: false,
             lease: Duration::from_secs(10),
@@ -116,10 +128,12 @@ impl Options {
             rotate_every: Duration::from_secs(10),
             chunk_rows: 5_000,
             chunk_bytes: 8 * 1024 * 1024,
+            in_flight_windows: 8,
             in_flight_events: 20_000,
             in_flight_bytes: 48 * 1024 * 1024,
             statement_timeout: Duration::from_secs(60),
             finish_within: Duration::from_secs(5),
+            grow_within: Duration::from_secs(15),
             retry_stopped: (Duration::from_secs(1), Duration::from_secs(30)),
             park_topic_after: Duration::from_secs(10),
             retry_parked_topic: Duration::from_secs(30),

@@ -8,11 +8,12 @@ use saga_core::position::Position;
 use sqlx::postgres::PgConnection;
 use tokio_util::sync::CancellationToken;
 
-use crate::fault;
+use crate::fault::{self, Passing, Point};
 use crate::kafka::config::{batch_bytes, compresses};
 use crate::kafka::flight::{Flight, Refused, Tails};
 use crate::kafka::primed::Primed;
 use crate::kafka::producer::Producer;
+use crate::keeper::Ledger;
 use crate::known_topics::KnownTopics;
 use crate::options::Options;
 use crate::outbox::error::OutboxError;
@@ -20,10 +21,15 @@ use crate::outbox::lease::Lease;
 use crate::outbox::read::{Budget, Chunk, Reader};
 use crate::outbox::window::Window;
 use crate::parked::Parked;
+use crate::ring::Ring;
 use crate::sending::{Cut, Rejected, Sending};
 use crate::state::Shared;
+use transacting::Transacting;
 
-/// Publishes windows, one after the other, through one producer at a time.
+/// In transactions.
+mod transacting;
+
+/// Hands windows over, one after the other, to one producer at a time.
 pub(crate) struct Publisher {
     options: Arc<Options>,
     shared: Arc<Shared>,
@@ -34,7 +40,8 @@ pub(crate) struct Publisher {
     tails: Tails,
     /// The partitions that know this producer.
     primed: Primed,
-    /// What the producers before have got acknowledged.
+    transacting: Option<Transacting>,
+    /// What the producers before have got acknowledged; in transactions, what is committed.
     acked: Option<Position>,
     /// What they have got acknowledged behind the first event that was not, in the window that is being published.
     beyond: HashSet<Position>,
@@ -75,18 +82,62 @@ impl From<Refused> for Halt {
     }
 }
 
-/// How much of a window was published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much of a window the producer was given.
+#[derive(Debug)]
 pub(crate) enum Extent {
-    /// All of it: so many events, the highest position among them.
-    Whole { events: u64, highest: i64 },
-    /// The relay was told to stop in the middle of it.
+    /// All of it.
+    Whole(HandedOver),
+    /// The relay was told to stop in the middle of it. What was handed over is acknowledged.
     Part,
 }
 
+/// A window that the producer has as a whole.
+#[derive(Debug)]
+pub(crate) struct HandedOver {
+    pub(crate) events: u64,
+    /// The highest position among them.
+    pub(crate) highest: i64,
+    /// The producer's events up to the last of them. `None`: there was nothing to send.
+    last: Option<(Arc<Flight>, usize)>,
+    /// For points that it passes later on.
+    passing: Passing,
+}
+
+impl HandedOver {
+    /// Whether the broker has acknowledged all of it, and all that went before.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        self.last
+            .as_ref()
+            .is_none_or(|(flight, end)| flight.prefix() >= *end)
+    }
+
+    /// Waits until it has.
+    ///
+    /// # Errors
+    /// As soon as the broker refuses an event, also one behind it.
+    pub(crate) async fn acknowledged(&self) -> Result<(), Halt> {
+        if let Some((flight, end)) = &self.last {
+            flight.reached(*end).await?;
+        }
+        Ok(())
+    }
+
+    /// A point that its events pass.
+    pub(crate) async fn passes(&self, point: Point, shared: &Shared) -> Result<(), Injected> {
+        fault::passing(point, (&shared.owner, shared.source.as_str()), &self.passing).await
+    }
+}
+
 impl Publisher {
-    pub(crate) fn new(options: Arc<Options>, shared: Arc<Shared>, lease: Lease, parked: Parked) -> Self {
+    /// `history` is the end of the last window that the database knows.
+    pub(crate) fn new(
+        options: Arc<Options>,
+        shared: Arc<Shared>,
+        lease: Lease,
+        (parked, history): (Parked, Position),
+    ) -> Self {
         Self {
+            transacting: Transacting::new(&options, history),
             topics: KnownTopics::new(options.clone(), shared.clone(), lease.clone()),
             options,
             shared,
@@ -100,23 +151,32 @@ impl Publisher {
         }
     }
 
-    /// Publishes a window from after a position on, and waits until the broker has acknowledged all of it.
+    /// Gives the producer a window from after a position on, behind what it has already.
     ///
-    /// The next piece is read while the one before is on its way. `progress` is told of positions up to
-    /// which everything was acknowledged.
-    pub(crate) async fn publish(
+    /// The next piece is read while the one before is on its way. After each piece it is noted what is acknowledged, of
+    /// the windows before and of this one.
+    pub(crate) async fn hand_over(
         &mut self,
         connection: &mut PgConnection,
         window: &Window,
         after: Option<i64>,
+        (before, ledger): (&mut Ring, &Ledger),
         cancel: &CancellationToken,
-        mut progress: impl FnMut(i64),
     ) -> Result<Extent, Halt> {
         let budget = Budget {
             rows: self.options.chunk_rows,
             bytes: self.options.chunk_bytes,
             patience: self.options.statement_timeout + Duration::from_secs(5),
         };
+        self.take_over(connection).await?;
+        let after = match &self.transacting {
+            Some(_) => after.max(self.acked_within(window)),
+            None => after,
+        };
+        let is_committed = self.is_committed(window);
+        // What windows before it have got acknowledged is of no use any more.
+        self.beyond.retain(|place| !is_before(*place, window));
+        let mut passing = Passing::default();
         let mut reader = Reader::new(window, after, budget);
         let (mut events, mut highest) = (0, 0);
         let mut read = reader.next(connection).await?;
@@ -124,28 +184,52 @@ impl Publisher {
             let last = chunk.event(chunk.len() - 1)?.position;
             events += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
             highest = highest.max(last);
+            if is_committed {
+                read = reader.next(connection).await?;
+                continue;
+            }
             if self.oldest().is_none() {
                 self.shared.set_oldest(Some(chunk.event(0)?.created_at));
             }
             let aside = self.set_aside(connection, window, &chunk).await?;
+            passing.note(&chunk, &aside)?;
+            // As if the broker had refused what follows, which its reports will say.
+            let refuse = fault::passing(Point::RelayBeforeProduce, self.whose(), &passing)
+                .await
+                .is_err();
             self.meet_topics(connection, &chunk, &aside).await?;
-            let (sent, next) = tokio::join!(self.send(window, chunk, aside), reader.next(connection));
+            let sending = self.send(window, chunk, aside, refuse);
+            let (sent, next) = tokio::join!(sending, reader.next(connection));
             sent?;
             read = next?;
-            if let Some(acked) = self.acked_within(window) {
-                progress(acked);
-                self.shared.set_oldest(self.oldest());
-            }
+            // One that takes minutes does not keep those before it from being known.
+            before.reap(ledger, &self.shared).await?;
+            ledger.note_part(window, self.acked_within(window));
+            self.shared.set_oldest(self.oldest());
             if cancel.is_cancelled() && read.is_some() {
                 self.settle().await?;
                 return Ok(Extent::Part);
             }
         }
-        fault::point("relay::after_produce_before_ack", &self.shared.owner).await?;
-        self.settle().await?;
-        self.shared.set_oldest(None);
-        self.beyond.clear();
-        Ok(Extent::Whole { events, highest })
+        let last = match &self.transacting {
+            // It is committed.
+            Some(_) => None,
+            None => {
+                fault::passing(Point::RelayAfterProduce, self.whose(), &passing).await?;
+                self.flight().map(|flight| (flight.clone(), flight.end()))
+            }
+        };
+        Ok(Extent::Whole(HandedOver {
+            events,
+            highest,
+            last,
+            passing,
+        }))
+    }
+
+    /// Tells how old the oldest event is that the broker has not acknowledged, of those that it was given.
+    pub(crate) fn tell_oldest(&self) {
+        self.shared.set_oldest(self.oldest());
     }
 
     /// Copies what is parked to where it waits, before anything behind it can count as acknowledged. Returns what must
@@ -160,11 +244,15 @@ impl Publisher {
             return Ok(Vec::new());
         }
         let aside = self.parked.among(chunk)?;
+        if aside.is_empty() {
+            return Ok(aside);
+        }
+        // What the broker has already must not come again under another position.
+        let done: HashSet<i64> = self.acked_beyond(window).into_iter().collect();
         let mut positions = Vec::with_capacity(aside.len());
         for &index in &aside {
             let position = chunk.event(index)?.position;
-            // What the broker has already must not come again under another position.
-            if !self.beyond.contains(&place(window, position)) {
+            if !done.contains(&position) {
                 positions.push(position);
             }
         }
@@ -175,24 +263,25 @@ impl Publisher {
                 .set_aside(connection, window.number, &positions, patience)
                 .await?;
             self.shared.meters.events_parked.increment(copied);
-            fault::point("relay::after_set_aside", &self.shared.owner).await?;
+            let passing = Passing::only(chunk, &aside)?;
+            fault::passing(Point::RelayAfterSetAside, self.whose(), &passing).await?;
         }
         Ok(aside)
     }
 
     /// The last position of the window up to which everything was acknowledged.
     pub(crate) fn acked_within(&self, window: &Window) -> Option<i64> {
-        let acked = self.flight().and_then(|flight| flight.acked()).or(self.acked)?;
-        (acked.epoch == window.epoch && i64::try_from(acked.window) == Ok(window.number))
-            .then(|| i64::try_from(acked.position).ok())
-            .flatten()
+        let flight = self.flight().filter(|_| self.transacting.is_none());
+        let acked = flight.and_then(|flight| flight.acked()).or(self.acked)?;
+        is_of(acked, window).then_some(position_of(acked))
     }
 
     /// The positions of the window that are acknowledged behind that one.
     pub(crate) fn acked_beyond(&self, window: &Window) -> Vec<i64> {
-        let now = self.flight().map(|flight| flight.acked_beyond());
+        let flight = self.flight().filter(|_| self.transacting.is_none());
+        let now = flight.map(|flight| flight.acked_beyond());
         let all = self.beyond.iter().copied().chain(now.into_iter().flatten());
-        all.filter(|position| *position == place(window, position_of(*position)))
+        all.filter(|place| is_of(*place, window))
             .map(position_of)
             .collect()
     }
@@ -213,6 +302,9 @@ impl Publisher {
         if let Some(producer) = self.producer.take() {
             let flight = producer.flight.clone();
             producer.end().await;
+            if self.transacting.is_some() {
+                return;
+            }
             self.tails = flight.tails();
             self.acked = flight.acked().or(self.acked);
             self.beyond.extend(flight.acked_beyond());
@@ -222,6 +314,11 @@ impl Publisher {
     /// Gives back the last acknowledged prefix and lets go of the broker, at the end of a tenure.
     pub(crate) async fn finish(mut self) {
         self.end_producer().await;
+    }
+
+    /// The relay, and its outbox.
+    fn whose(&self) -> (&str, &str) {
+        (&self.shared.owner, self.lease.source.as_str())
     }
 
     async fn settle(&self) -> Result<(), Refused> {
@@ -243,7 +340,10 @@ impl Publisher {
     /// most likely those of today. What goes wrong here goes wrong again when it matters.
     pub(crate) async fn warm_up(&mut self, connection: &mut PgConnection) -> Result<(), OutboxError> {
         let warmed = match self.topics.meet_again(connection).await {
-            Ok(()) => self.ready_producer().map(drop),
+            Ok(()) => match self.take_over(connection).await {
+                Ok(()) => self.ready_producer().map(drop),
+                Err(halt) => Err(halt),
+            },
             Err(halt) => Err(halt),
         };
         match warmed {
@@ -264,6 +364,7 @@ impl Publisher {
                 Producer::new(
                     &self.options.kafka,
                     self.topics.smallest_limit(),
+                    self.transacting.as_ref().map(Transacting::id),
                     self.tails.clone(),
                     self.shared.clone(),
                 )
@@ -277,10 +378,37 @@ impl Publisher {
     }
 
     /// Hands a piece of a window to the producer. Returns once librdkafka has it, not once it is written.
-    async fn send(&mut self, window: &Window, chunk: Chunk, aside: Vec<usize>) -> Result<(), Halt> {
+    async fn send(
+        &mut self,
+        window: &Window,
+        chunk: Chunk,
+        aside: Vec<usize>,
+        refuse: bool,
+    ) -> Result<(), Halt> {
         if aside.len() == chunk.len() {
             return Ok(());
         }
+        if self.transacting.is_some() {
+            return self.send_in_transactions(window, chunk, &aside, refuse).await;
+        }
+        match self.pass_on(window, Arc::new(chunk), aside, refuse).await? {
+            None => Ok(()),
+            Some(cut) => {
+                // What comes before it goes out; then it is known that this one holds everything up.
+                self.settle().await?;
+                Err(Halt::Unsendable(cut))
+            }
+        }
+    }
+
+    /// All but what is set aside, up to the first event that cannot be sent.
+    async fn pass_on(
+        &mut self,
+        window: &Window,
+        chunk: Arc<Chunk>,
+        aside: Vec<usize>,
+        refuse: bool,
+    ) -> Result<Option<Cut>, Halt> {
         let most = (self.options.in_flight_events, self.options.in_flight_bytes);
         let producer = self.ready_producer()?;
         producer.flight.room(chunk.len(), chunk.bytes, most).await?;
@@ -292,22 +420,18 @@ impl Publisher {
             judge_size: !compresses(&self.options.kafka),
             epoch: window.epoch,
             window: window.number,
+            replay: window.replay,
             tails: std::mem::take(&mut self.tails),
             primed: std::mem::take(&mut self.primed),
             chunk,
             aside,
+            in_transaction: self.transacting.is_some(),
+            refuse,
         };
         let sent = sending.run().await?.map_err(Halt::Refused)?;
         self.tails = sent.tails;
         self.primed = sent.primed;
-        match sent.cut {
-            None => Ok(()),
-            Some(cut) => {
-                // What comes before it goes out; then it is known that this one holds everything up.
-                self.settle().await?;
-                Err(Halt::Unsendable(cut))
-            }
-        }
+        Ok(sent.cut)
     }
 
     /// Gets to know the topics of a chunk. A producer whose batches are too large for one of them is ended.
@@ -330,13 +454,29 @@ impl Publisher {
         {
             self.settle().await?;
             self.end_producer().await;
+            self.take_over(connection).await?;
         }
         Ok(())
     }
 }
 
-/// What consumers know an event of the window by.
-fn place(window: &Window, position: i64) -> Position {
+/// Whether a position that consumers know is one of an earlier window.
+fn is_before(place: Position, window: &Window) -> bool {
+    (place.epoch, i64::try_from(place.window).unwrap_or(i64::MAX)) < (window.epoch, window.number)
+}
+
+/// Whether a position that consumers know is one of the window's.
+fn is_of(place: Position, window: &Window) -> bool {
+    place.epoch == window.epoch && i64::try_from(place.window) == Ok(window.number)
+}
+
+/// Whether a position that consumers know is one of a later window.
+fn is_after(place: Position, window: &Window) -> bool {
+    !is_before(place, window) && !is_of(place, window)
+}
+
+/// As consumers know it.
+fn position_in(window: &Window, position: i64) -> Position {
     // Neither is ever negative: a clock in microseconds, and a sequence.
     Position::new(
         window.epoch,

@@ -1,18 +1,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use quadrille_process::Chain;
 use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::chain::Chain;
+use crate::fault::{self, Point};
 use crate::options::Options;
 use crate::outbox::connection::connect;
 use crate::outbox::error::OutboxError;
 use crate::outbox::identity::identify;
-use crate::outbox::lease::{acquire, introduce};
+use crate::outbox::lease::{Holder, Lease, acquire, holder, introduce};
 use crate::outbox::sessions::are_ours;
+use crate::outbox::standby::{announce, fewest_held, withdraw};
+use crate::spread::Instance;
 use crate::state::{Health, Phase, Shared};
 use crate::tenure::Tenure;
 
@@ -43,6 +47,7 @@ use crate::tenure::Tenure;
 pub struct Relay {
     options: Arc<Options>,
     shared: Arc<Shared>,
+    instance: Option<Instance>,
 }
 
 /// What others do with a running relay: ring its doorbell, ask how it is.
@@ -57,6 +62,18 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(3);
 /// How often a relay that stands by looks whether the lease is free.
 const STAND_BY: Duration = Duration::from_millis(250);
+/// For how long a relay that gave way does not take the lease itself: those for whom it did look as often as it does.
+const YIELD: Duration = Duration::from_secs(2);
+
+/// What a relay remembers of its last tenure.
+#[derive(Debug, Default)]
+struct Last {
+    fence: Option<i64>,
+    /// When it gave the lease to another process that has less to do.
+    gave_way: Option<Instant>,
+    /// The database was found to be older than what was published from it.
+    went_back: bool,
+}
 
 impl Relay {
     /// A relay that does nothing until it is run. Its metrics go to the recorder that is installed now.
@@ -64,7 +81,16 @@ impl Relay {
         Self {
             shared: Arc::new(Shared::new(options.source.clone(), options.owner.clone())),
             options: Arc::new(options),
+            instance: None,
         }
+    }
+
+    /// Shares its outbox with other processes: the one that holds most gives way to one that stands by and holds at
+    /// least two fewer. All relays of a process belong to one instance.
+    #[must_use]
+    pub fn of(mut self, instance: &Instance) -> Self {
+        self.instance = Some(instance.clone());
+        self
     }
 
     /// For the doorbell and for health checks.
@@ -81,11 +107,11 @@ impl Relay {
     /// lease back. When it is dropped instead, that is as good as a crash.
     pub async fn run(self, cancel: CancellationToken) {
         let mut retry = Backoff::new(RETRY);
-        let mut former = None;
+        let mut last = Last::default();
         while !cancel.is_cancelled() {
             let began = Instant::now();
             let attempt = tokio::select! {
-                attempt = self.attempt(&mut former, &cancel) => attempt,
+                attempt = self.attempt(&mut last, &cancel) => attempt,
                 // A database that does not answer must not keep the process from ending.
                 () = self.out_of_time(&cancel) => Ok(()),
             };
@@ -112,7 +138,7 @@ impl Relay {
     }
 
     /// One tenure, from connecting to the end of the lease.
-    async fn attempt(&self, former: &mut Option<i64>, cancel: &CancellationToken) -> Result<(), OutboxError> {
+    async fn attempt(&self, last: &mut Last, cancel: &CancellationToken) -> Result<(), OutboxError> {
         let options = &self.options;
         let patience = options.statement_timeout;
         let database = options.database.primary().await?;
@@ -120,54 +146,114 @@ impl Relay {
         let mut connection = connect(&database, patience).await?;
         let identity = identify(&mut connection, patience).await?;
         introduce(&mut connection, &options.source, identity, patience).await?;
-        let (lease, acquired_at) = loop {
-            let before = Instant::now();
-            let answer = acquire(
-                &mut connection,
-                &options.source,
-                &options.owner,
-                options.lease,
-                *former,
-                patience,
-            )
-            .await?;
-            match answer {
-                Ok(lease) => break (lease, before),
-                Err(holder) => {
-                    if !matches!(&*self.shared.phase().borrow(), Phase::Standby { owner } if *owner == holder.owner)
-                    {
-                        tracing::info!(
-                            source = %options.source, owner = holder.owner,
-                            remaining_ms = holder.remaining.as_millis(), "standing by"
-                        );
-                    }
-                    // From now on that is the other one's to tell.
-                    self.shared.set_oldest(None);
-                    self.shared.set_phase(Phase::Standby { owner: holder.owner });
-                }
-            }
-            tokio::select! {
-                () = tokio::time::sleep(STAND_BY) => {}
-                () = cancel.cancelled() => {
-                    connection.close().await.ok();
-                    return Ok(());
-                }
-            }
+        let Some((lease, acquired_at)) = self.stand_by(&mut connection, last, cancel).await? else {
+            connection.close().await.ok();
+            return Ok(());
         };
-        *former = Some(lease.fence);
+        last.fence = Some(lease.fence);
         self.shared.set_lease(Some(lease.fence));
+        let _holding = self.instance.as_ref().map(Instance::holds_one_more);
         tracing::info!(source = %options.source, fence = lease.fence, "lease is acquired");
+        fault::point(Point::RelayAfterAcquire, &options.owner, options.source.as_str()).await?;
         // The server may have been replaced while we stood by.
         let identity = identify(&mut connection, patience).await?;
         let tenure = Tenure::begin(
             options.clone(),
             self.shared.clone(),
             lease,
-            identity,
+            (identity, std::mem::take(&mut last.went_back)),
             (database, connection),
         )
         .await?;
-        tenure.serve(acquired_at, cancel).await
+        let give_way = cancel.child_token();
+        let served = tenure.serve(acquired_at, self.instance.clone(), &give_way).await;
+        last.went_back = matches!(served, Err(OutboxError::WentBack { .. }));
+        served?;
+        if !cancel.is_cancelled() {
+            last.gave_way = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Waits for the lease. `None`: the relay was told to stop before it had it.
+    async fn stand_by(
+        &self,
+        connection: &mut PgConnection,
+        last: &Last,
+        cancel: &CancellationToken,
+    ) -> Result<Option<(Lease, Instant)>, OutboxError> {
+        let options = &self.options;
+        let patience = options.statement_timeout;
+        let (mut announced, mut free_since): (Option<Instant>, Option<Instant>) = (None, None);
+        loop {
+            fault::point(Point::RelayBeforeAcquire, &options.owner, options.source.as_str()).await?;
+            let before = Instant::now();
+            // Somebody else was to have it: they look as often as we do.
+            let yields = last.gave_way.is_some_and(|at| at.elapsed() < YIELD)
+                || self.others_first(connection, &mut free_since).await?;
+            let answer = if yields {
+                Err(holder(connection, &options.source, patience).await?)
+            } else {
+                let (owner, lease) = (&options.owner, options.lease);
+                acquire(connection, &options.source, owner, lease, last.fence, patience).await?
+            };
+            match answer {
+                Ok(lease) => {
+                    if let (Some(instance), Some(_)) = (&self.instance, announced) {
+                        withdraw(connection, instance.id(), patience).await?;
+                    }
+                    return Ok(Some((lease, before)));
+                }
+                Err(holder) => self.tell_standby(holder),
+            }
+            if let Some(instance) = &self.instance
+                && announced.is_none_or(|at| at.elapsed() >= options.lease / 3)
+            {
+                let who = (instance.id(), options.owner.as_str());
+                announce(connection, who, instance.held(), patience).await?;
+                announced = Some(Instant::now());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(STAND_BY) => {}
+                () = cancel.cancelled() => {
+                    if let Some(instance) = &self.instance {
+                        withdraw(connection, instance.id(), patience).await?;
+                    }
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Whether a lease that is free is for somebody who stands by, too, and holds fewer. For a while: they may be gone.
+    async fn others_first(
+        &self,
+        connection: &mut PgConnection,
+        free_since: &mut Option<Instant>,
+    ) -> Result<bool, OutboxError> {
+        let patience = self.options.statement_timeout;
+        let Some(instance) = self.instance.as_ref().filter(|instance| instance.held() > 0) else {
+            return Ok(false);
+        };
+        let holder = holder(connection, &self.options.source, patience).await?;
+        if !holder.remaining.is_zero() {
+            *free_since = None;
+            return Ok(false);
+        }
+        let waited = free_since.get_or_insert_with(Instant::now).elapsed();
+        let fewest = fewest_held(connection, instance.id(), self.options.lease, patience).await?;
+        Ok(waited < YIELD && fewest.is_some_and(|others| others < instance.held()))
+    }
+
+    fn tell_standby(&self, Holder { owner, remaining }: Holder) {
+        if !matches!(&*self.shared.phase().borrow(), Phase::Standby { owner: known } if *known == owner) {
+            tracing::info!(
+                source = %self.options.source, owner, remaining_ms = remaining.as_millis(), "standing by"
+            );
+        }
+        // From now on that is the other one's to tell.
+        self.shared.set_oldest(None);
+        self.shared.set_phase(Phase::Standby { owner });
     }
 
     fn complain(&self, error: &OutboxError) {

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use quadrille_process::fault::POSSIBLE;
 use rdkafka::producer::BaseRecord;
 use saga_core::partitioner::partition_for;
 use saga_core::position::Position;
@@ -27,11 +28,17 @@ pub(crate) struct Sending {
     pub(crate) judge_size: bool,
     pub(crate) epoch: u32,
     pub(crate) window: i64,
+    /// Whether what was parked is sent again.
+    pub(crate) replay: bool,
     pub(crate) tails: Tails,
     pub(crate) primed: Primed,
-    pub(crate) chunk: Chunk,
+    pub(crate) chunk: Arc<Chunk>,
     /// Events of it that are set aside, by index, in ascending order.
     pub(crate) aside: Vec<usize>,
+    /// It is part of a transaction: what is behind a refused event will not be seen.
+    pub(crate) in_transaction: bool,
+    /// A test wants nothing of it to arrive.
+    pub(crate) refuse: bool,
 }
 
 /// What came of it.
@@ -78,7 +85,11 @@ impl Sending {
     pub(crate) async fn run(mut self) -> Result<Result<HandedOver, Rejected>, OutboxError> {
         let Addressed { indices, sent, cut } = self.address_all()?;
         let first = self.sender.take_up(&sent);
-        let openers: Vec<usize> = self.primed.openers(&sent);
+        let openers = if self.in_transaction {
+            Vec::new()
+        } else {
+            self.primed.openers(&sent)
+        };
         self.hand_over((&indices, &sent), first, openers.iter().copied())?;
         if let Err(refused) = self.sender.reported(first, &openers).await {
             for index in (0..sent.len()).filter(|index| openers.binary_search(index).is_err()) {
@@ -169,8 +180,12 @@ impl Sending {
         first: usize,
         indices: impl Iterator<Item = usize>,
     ) -> Result<(), OutboxError> {
-        let mut encoder = Encoder::new(self.source.as_str());
+        let mut encoder = Encoder::new(self.source.as_str(), self.replay);
         for index in indices {
+            if POSSIBLE && self.refuse {
+                self.sender.refuse(first + index);
+                continue;
+            }
             let (event, sent) = (self.chunk.event(in_chunk[index])?, &sent[index]);
             let previous = self.tails.advance(sent.topic, sent.partition, sent.position);
             let hop = self

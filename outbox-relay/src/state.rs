@@ -89,6 +89,7 @@ pub(crate) struct Meters {
     pub(crate) bytes: Counter,
     pub(crate) windows: Counter,
     pub(crate) window_events: Histogram,
+    windows_in_flight: Gauge,
     pub(crate) publish_seconds: Histogram,
     pub(crate) broker_errors: Counter,
     pub(crate) outbox_errors: Counter,
@@ -108,6 +109,7 @@ impl Meters {
             events: metrics::counter!(names::EVENTS_PUBLISHED, "source" => source.clone()),
             bytes: metrics::counter!(names::BYTES_PUBLISHED, "source" => source.clone()),
             windows: metrics::counter!(names::WINDOWS_PUBLISHED, "source" => source.clone()),
+            windows_in_flight: metrics::gauge!(names::WINDOWS_IN_FLIGHT, "source" => source.clone()),
             window_events: metrics::histogram!(names::WINDOW_EVENTS, "source" => source.clone()),
             publish_seconds: metrics::histogram!(names::PUBLISH_SECONDS, "source" => source.clone()),
             broker_errors: metrics::counter!(names::BROKER_ERRORS, "source" => source.clone()),
@@ -171,11 +173,41 @@ impl Shared {
         self.meters.lease_fence.set(fence.unwrap_or(0) as f64);
     }
 
-    /// What is parked: keys and topics, and the events that wait with them.
+    /// Counts a window whose last event is acknowledged. What held the outbox up does not any more.
+    pub(crate) fn window_published(&self, events: u64, opened: Instant) {
+        self.meters.windows.increment(1);
+        #[allow(clippy::cast_precision_loss, reason = "a window has fewer than 2^53 events")]
+        self.meters.window_events.record(events as f64);
+        self.meters.publish_seconds.record(opened.elapsed().as_secs_f64());
+        self.flow_again();
+    }
+
+    pub(crate) fn flow_again(&self) {
+        if self.is_stopped() {
+            tracing::info!(source = %self.source, "outbox flows again");
+            self.set_phase(Phase::Publishing);
+        }
+    }
+
+    /// How many windows the broker has not acknowledged.
     #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53")]
-    pub(crate) fn set_parked(&self, subjects: usize, events: i64) {
+    pub(crate) fn set_windows_in_flight(&self, windows: usize) {
+        self.meters.windows_in_flight.set(windows as f64);
+    }
+
+    /// How many keys and topics are parked.
+    #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53")]
+    pub(crate) fn set_parked(&self, subjects: usize) {
         self.parked.store(subjects, Ordering::Relaxed);
         self.meters.parked.set(subjects as f64);
+        if subjects == 0 {
+            self.meters.parked_events.set(0.0);
+        }
+    }
+
+    /// How many events wait with them.
+    #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53")]
+    pub(crate) fn set_parked_events(&self, events: i64) {
         self.meters.parked_events.set(events as f64);
     }
 

@@ -46,11 +46,45 @@ pub(crate) fn overruled(kafka: &[(String, String)]) -> Vec<(&str, &'static str)>
         .collect()
 }
 
-/// librdkafka's configuration of one producer.
+/// A client with the user's properties alone.
+pub(crate) fn client(kafka: &[(String, String)]) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    for (name, value) in kafka {
+        config.set(name, value);
+    }
+    config
+}
+
+/// Who looks at topics in a group's name: nothing is joined, and nothing committed.
+pub(crate) fn looker(kafka: &[(String, String)], group: &str) -> ClientConfig {
+    let mut config = client(kafka);
+    config
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_committed")
+        .remove("transactional.id");
+    config
+}
+
+/// The group of looks that belong to none.
+pub(crate) const NOBODY: &str = "outbox-relay-looks";
+
+/// What a transaction does for the same promises, in another way: what is behind an event that is refused is not
+/// committed. A gap would be the end of the producer, instead of the end of its transaction.
+const FORCED_IN_TRANSACTIONS: &[(&str, &str)] = &[("enable.gapless.guarantee", "false")];
+
+/// librdkafka's configuration of one producer, under an id if it makes transactions.
 ///
 /// `smallest_limit` is the smallest `max.message.bytes` of the topics: a batch that is larger is refused
 /// as a whole, with a hundred small events in it.
-pub(crate) fn producer(kafka: &[(String, String)], smallest_limit: Option<usize>) -> ClientConfig {
+pub(crate) fn producer(
+    kafka: &[(String, String)],
+    smallest_limit: Option<usize>,
+    transactional_id: Option<&str>,
+) -> ClientConfig {
     let mut config = ClientConfig::new();
     for (name, value) in PREFERRED {
         config.set(*name, *value);
@@ -58,7 +92,7 @@ pub(crate) fn producer(kafka: &[(String, String)], smallest_limit: Option<usize>
     for (name, value) in kafka {
         config.set(name, value);
     }
-    // It would turn the producer into a transactional one.
+    // One for each outbox, and none at all if nobody asked for transactions.
     config.remove("transactional.id");
     // Aliases that would come to the same thing by another name.
     for alias in [
@@ -84,6 +118,12 @@ pub(crate) fn producer(kafka: &[(String, String)], smallest_limit: Option<usize>
     );
     for (name, value) in FORCED {
         config.set(*name, *value);
+    }
+    if let Some(id) = transactional_id {
+        config.set("transactional.id", id);
+        for (name, value) in FORCED_IN_TRANSACTIONS {
+            config.set(*name, *value);
+        }
     }
     config
 }
@@ -117,12 +157,13 @@ mod tests {
             ("max.in.flight.requests.per.connection", "1000000"),
             ("linger.ms", "20"),
             ("batch.size", "5000000"),
+            ("transactional.id", "mine"),
         ];
         let pairs: Vec<_> = pairs
             .iter()
             .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
             .collect();
-        let config = producer(&pairs, Some(100_000));
+        let config = producer(&pairs, Some(100_000), None);
         for (name, value) in FORCED {
             assert_eq!(config.get(name), Some(*value));
         }
@@ -131,5 +172,9 @@ mod tests {
         assert_eq!(config.get("max.in.flight.requests.per.connection"), Some("5"));
         assert_eq!(config.get("linger.ms"), Some("20"));
         assert_eq!(config.get("batch.size"), Some("98976"));
+        assert_eq!(config.get("transactional.id"), None);
+        let config = producer(&pairs, None, Some("shop-order"));
+        assert_eq!(config.get("transactional.id"), Some("shop-order"));
+        assert_eq!(config.get("enable.gapless.guarantee"), Some("false"));
     }
 }

@@ -48,12 +48,27 @@ struct State {
     unreported: usize,
     unreported_bytes: usize,
     refused: Option<Refused>,
-    /// The waiter is woken when no more than these many events are unreported.
-    wake_at: usize,
+    /// When the waiter is woken.
+    wake: Wake,
     /// Last acknowledged position per topic and partition.
     tails: Tails,
     /// The last event of the contiguous prefix.
     acked: Option<Position>,
+}
+
+/// What a waiter wants to be told of; of a refusal it always is.
+#[derive(Debug, Clone, Copy)]
+enum Wake {
+    /// No more than so many events are without a report.
+    Unreported(usize),
+    /// The acknowledged prefix reaches this ordinal.
+    Prefix(usize),
+}
+
+impl Default for Wake {
+    fn default() -> Self {
+        Self::Unreported(0)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +153,11 @@ impl Flight {
             state.entries.pop_front();
             state.base += 1;
         }
-        let wake = state.unreported <= state.wake_at || state.refused.is_some();
+        let wake = state.refused.is_some()
+            || match state.wake {
+                Wake::Unreported(most) => state.unreported <= most,
+                Wake::Prefix(end) => state.base >= end,
+            };
         drop(state);
         if wake {
             self.changed.notify_one();
@@ -164,13 +183,13 @@ impl Flight {
             }
             if state.unreported_bytes + bytes > most.1 {
                 // Events differ in size: look again when half of them have gone.
-                return Err(state.unreported / 2);
+                return Err(Wake::Unreported(state.unreported / 2));
             }
             let threshold = most.0.saturating_sub(events);
             if state.unreported <= threshold {
                 Ok(Ok(()))
             } else {
-                Err(threshold)
+                Err(Wake::Unreported(threshold))
             }
         })
         .await
@@ -194,7 +213,7 @@ impl Flight {
             if indices.iter().all(acknowledged) {
                 Ok(Ok(()))
             } else {
-                Err(usize::MAX)
+                Err(Wake::Unreported(usize::MAX))
             }
         })
         .await
@@ -208,26 +227,52 @@ impl Flight {
         self.wait(|state| match state.refused {
             Some(refused) => Ok(Err(refused)),
             None if state.unreported == 0 => Ok(Ok(())),
-            None => Err(0),
+            None => Err(Wake::Unreported(0)),
         })
         .await
     }
 
-    /// Waits until every event has its report, refused or not.
-    pub(crate) async fn drained(&self) {
-        self.wait(|state| if state.unreported == 0 { Ok(()) } else { Err(0) })
-            .await;
+    /// Waits until the acknowledged prefix reaches an ordinal.
+    ///
+    /// # Errors
+    /// As soon as an event was refused, be it behind the ordinal.
+    pub(crate) async fn reached(&self, end: usize) -> Result<(), Refused> {
+        self.wait(|state| match state.refused {
+            _ if state.base >= end => Ok(Ok(())),
+            Some(refused) => Ok(Err(refused)),
+            None => Err(Wake::Prefix(end)),
+        })
+        .await
     }
 
-    /// Waits for an answer; until there is one, to be asked again when no more than so many events are
-    /// without a report, or when one is refused.
-    async fn wait<T>(&self, ask: impl Fn(&State) -> Result<T, usize>) -> T {
+    /// The ordinal that the acknowledged prefix ends before.
+    pub(crate) fn prefix(&self) -> usize {
+        self.lock().base
+    }
+
+    /// The ordinal of the event that is taken up next.
+    pub(crate) fn end(&self) -> usize {
+        let state = self.lock();
+        state.base + state.entries.len()
+    }
+
+    /// Waits until every event has its report, refused or not.
+    pub(crate) async fn drained(&self) {
+        self.wait(|state| match state.unreported {
+            0 => Ok(()),
+            _ => Err(Wake::Unreported(0)),
+        })
+        .await;
+    }
+
+    /// Waits for an answer; until there is one, it is asked again when it wants to be. There is one waiter at a time.
+    async fn wait<T>(&self, ask: impl Fn(&State) -> Result<T, Wake>) -> T {
         loop {
             {
                 let mut state = self.lock();
                 match ask(&state) {
                     Ok(answer) => return answer,
-                    Err(threshold) => state.wake_at = threshold,
+                    Err(wake) => state.wake = wake,
                 }
             }
             self.changed.notified().await;
@@ -336,6 +381,28 @@ mod tests {
         assert_eq!(refused.position, Position::new(1, 1, 3));
         assert_eq!(flight.acked(), Some(Position::new(1, 1, 1)));
         assert_eq!(flight.unreported(), 0);
+    }
+
+    #[tokio::test]
+    async fn waits_for_a_prefix_while_more_is_on_its_way() {
+        let flight = std::sync::Arc::new(Flight::default());
+        flight.take_up((1..=10).map(sent));
+        let end = flight.end();
+        flight.take_up((11..=12).map(sent));
+        let waiting = tokio::spawn({
+            let flight = flight.clone();
+            async move { flight.reached(end).await }
+        });
+        for ordinal in (0..10).rev() {
+            tokio::task::yield_now().await;
+            assert!(!waiting.is_finished());
+            flight.report(ordinal, Ok(()));
+        }
+        waiting.await.expect("no panic").expect("nothing was refused");
+        assert_eq!((flight.prefix(), flight.end()), (10, 12));
+        flight.report(11, Err(RDKafkaErrorCode::MessageSizeTooLarge));
+        flight.reached(end).await.expect("it stays reached");
+        flight.reached(end + 1).await.expect_err("refused behind it");
     }
 
     #[tokio::test]

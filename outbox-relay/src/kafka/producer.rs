@@ -2,20 +2,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{
-    BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
-};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig};
 
 use super::config;
 use super::flight::{Flight, Refused, Sent, Tails};
+use super::polled::Polled;
 use crate::state::Shared;
+
+/// librdkafka's client, and the thread that polls it.
+pub(crate) type Client = Polled<Reports>;
 
 /// One producer instance. The first delivery error is the end of it: what comes after goes through a new
 /// one, once every report of this one is in.
 pub(crate) struct Producer {
-    inner: Option<Arc<ThreadedProducer<Reports>>>,
+    inner: Option<Arc<Client>>,
     pub(crate) flight: Arc<Flight>,
     /// A topic that takes less needs a producer with smaller batches.
     pub(crate) batch_bytes: usize,
@@ -35,11 +37,12 @@ impl Producer {
     pub(crate) fn new(
         kafka: &[(String, String)],
         smallest_limit: Option<usize>,
+        transactional_id: Option<&str>,
         tails: Tails,
         shared: Arc<Shared>,
     ) -> Result<Self, KafkaError> {
         let flight = Arc::new(Flight::after(tails));
-        let config = config::producer(kafka, smallest_limit);
+        let config = config::producer(kafka, smallest_limit, transactional_id);
         let batch_bytes = config
             .get("batch.size")
             .and_then(|value| value.parse().ok())
@@ -48,7 +51,7 @@ impl Producer {
             flight: flight.clone(),
             shared,
         };
-        let inner = ThreadedProducer::from_config_and_context(&config, reports)?;
+        let inner = Client::new(&config, reports)?;
         Ok(Self {
             inner: Some(Arc::new(inner)),
             flight,
@@ -62,6 +65,11 @@ impl Producer {
             inner: self.inner.clone(),
             flight: self.flight.clone(),
         }
+    }
+
+    /// For what waits for the broker: transactions.
+    pub(crate) fn client(&self) -> Option<Arc<Client>> {
+        self.inner.clone()
     }
 
     /// Ends the instance: throws away what was not handed to the broker, and waits for the reports of
@@ -80,10 +88,7 @@ impl Producer {
                 "broker did not say what became of these events; they are published again"
             );
         }
-        if let Some(inner) = self.inner.take() {
-            // Waits for librdkafka's threads. Nothing depends on when that ends.
-            tokio::task::spawn_blocking(move || drop(inner));
-        }
+        self.inner = None;
     }
 }
 
@@ -93,8 +98,6 @@ impl Drop for Producer {
         self.flight.ground();
         if let Some(inner) = self.inner.take() {
             inner.purge(PurgeConfig::default().queue().inflight());
-            // Not on an async worker: it joins threads. Outside of a runtime there is no such worker.
-            std::thread::spawn(move || drop(inner));
         }
     }
 }
@@ -102,7 +105,7 @@ impl Drop for Producer {
 /// Hands records to librdkafka. Never blocks on the broker.
 #[derive(Clone)]
 pub(crate) struct Sender {
-    inner: Option<Arc<ThreadedProducer<Reports>>>,
+    inner: Option<Arc<Client>>,
     flight: Arc<Flight>,
 }
 
@@ -120,6 +123,13 @@ impl Sender {
     /// An event that was taken up is not sent after all.
     pub(crate) fn discard(&self, ordinal: usize) {
         self.flight.report(ordinal, Err(RDKafkaErrorCode::PurgeQueue));
+    }
+
+    /// An event is reported as refused for a reason that is none of its own, and not sent.
+    pub(crate) fn refuse(&self, ordinal: usize) {
+        self.flight.ground();
+        self.flight
+            .report(ordinal, Err(RDKafkaErrorCode::BrokerTransportFailure));
     }
 
     /// Hands over one record. What is not taken is reported as refused, as if the broker had said so.

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use rdkafka::message::{Header, OwnedHeaders};
 use saga_core::envelope::{
-    CE_ID, CE_PREVIOUSSEQUENCE, CE_SEQUENCE, CE_SOURCE, CE_SPECVERSION, CE_SUBJECT, CE_TIME, CE_TRACEPARENT,
-    CE_TYPE, SPECVERSION, TRACEPARENT,
+    CE_ID, CE_PREVIOUSSEQUENCE, CE_REPLAY, CE_SEQUENCE, CE_SOURCE, CE_SPECVERSION, CE_SUBJECT, CE_TIME,
+    CE_TRACEPARENT, CE_TYPE, SPECVERSION, TRACEPARENT,
 };
 use saga_core::position::Position;
 use serde_json::value::RawValue;
@@ -23,19 +23,23 @@ const OURS: &[&str] = &[
     CE_SPECVERSION,
     CE_SEQUENCE,
     CE_PREVIOUSSEQUENCE,
+    CE_REPLAY,
 ];
 
 /// Makes the headers of records. Holds the buffers, since this is the hot path.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     ce_source: String,
+    replay: bool,
     text: String,
 }
 
 impl Encoder {
-    pub(crate) fn new(source: &str) -> Self {
+    /// `replay`: what was parked is sent again.
+    pub(crate) fn new(source: &str, replay: bool) -> Self {
         Self {
             ce_source: format!("/{source}"),
+            replay,
             text: String::with_capacity(64),
         }
     }
@@ -63,6 +67,9 @@ impl Encoder {
         if let Some(previous) = previous {
             self.rewrite(|text| write_position(text, previous));
             out.push(CE_PREVIOUSSEQUENCE, self.text.as_bytes());
+        }
+        if self.replay {
+            out.push(CE_REPLAY, b"true");
         }
         let mut context = hop.map(str::to_owned);
         for_each_header(event.headers, |name, value| {
@@ -223,7 +230,7 @@ mod tests {
 
     fn encode(headers: &str, previous: Option<Position>, hop: Option<&str>) -> Vec<(String, String)> {
         let encoded =
-            Encoder::new("order").headers(&event(headers), Position::new(1, 0xabc, 7), previous, hop);
+            Encoder::new("order", false).headers(&event(headers), Position::new(1, 0xabc, 7), previous, hop);
         encoded
             .iter()
             .map(|header| {
@@ -273,6 +280,24 @@ mod tests {
         assert_eq!(get(&headers, "q"), ["a\"b"]);
         assert_eq!(get(&headers, "x"), [r#"{"y":null}"#]);
         assert_eq!(encode("[1]", None, None), encode("{}", None, None));
+    }
+
+    #[test]
+    fn what_is_sent_again_says_so() {
+        let mut encoder = Encoder::new("order", true);
+        let headers = encoder.headers(
+            &event(r#"{"ce_replay":"forged"}"#),
+            Position::new(1, 2, 1),
+            None,
+            None,
+        );
+        let said: Vec<&[u8]> = headers
+            .iter()
+            .filter(|header| header.key == CE_REPLAY)
+            .filter_map(|header| header.value)
+            .collect();
+        assert_eq!(said, [b"true"]);
+        assert!(get(&encode("{}", None, None), CE_REPLAY).is_empty());
     }
 
     #[test]

@@ -2,13 +2,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
-use rdkafka::{ClientConfig, ClientContext};
+use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext};
 
+use super::config::client;
+use super::polled::Polled;
 use super::refusal::Unsendable;
 use crate::state::Shared;
 
@@ -64,19 +66,16 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Asks the broker about topics. It is kept: a client needs a third of a second for its first answer.
 pub(crate) struct Directory {
-    asker: Option<Arc<ThreadedProducer<Asker>>>,
+    asker: Option<Arc<Polled<Asker>>>,
     admin: Option<Arc<AdminClient<DefaultClientContext>>>,
 }
 
 impl Directory {
     /// Connects when it is asked for the first time.
     pub(crate) fn new(kafka: &[(String, String)], shared: &Arc<Shared>) -> Result<Self, KafkaError> {
-        let mut config = ClientConfig::new();
-        for (name, value) in kafka {
-            config.set(name, value);
-        }
+        let config = client(kafka);
         // An admin client keeps to itself why it cannot connect.
-        let asker = ThreadedProducer::from_config_and_context(&config, Asker(shared.clone()))?;
+        let asker = Polled::new(&config, Asker(shared.clone()))?;
         Ok(Self {
             asker: Some(Arc::new(asker)),
             admin: Some(Arc::new(config.create()?)),

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use quadrille_process::fault::Injected;
+use saga_core::position::Position;
 
 /// Why the outbox cannot be served right now. All of them are retried.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,17 @@ pub enum OutboxError {
     LeaseLost {
         /// Ours.
         fence: i64,
+    },
+    /// The broker holds events that the database does not know any more.
+    #[error(
+        "the broker holds events of this outbox up to {published}, and the database knows of none behind {known}: it was \
+         restored from an older copy"
+    )]
+    WentBack {
+        /// The highest position that was found in the topics.
+        published: Position,
+        /// The last window that the database knows.
+        known: Position,
     },
     /// A test wants it so.
     #[error(transparent)]

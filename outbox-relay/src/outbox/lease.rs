@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use sqlx::postgres::PgConnection;
+use sqlx::Postgres;
+use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::query::Query;
 
 use super::error::{OutboxError, within};
 use super::identity::Identity;
@@ -108,6 +110,15 @@ pub(crate) async fn acquire(
             duration,
         }));
     }
+    Ok(Err(holder(connection, source, patience).await?))
+}
+
+/// Who holds the lease; nobody has no name and no time left.
+pub(crate) async fn holder(
+    connection: &mut PgConnection,
+    source: &SourceName,
+    patience: Duration,
+) -> Result<Holder, OutboxError> {
     let holder: Option<(Option<String>, i64)> = within(
         patience,
         "looking who holds the lease",
@@ -117,15 +128,20 @@ pub(crate) async fn acquire(
     )
     .await?;
     let (owner, remaining_ms) = holder.unwrap_or_default();
-    Ok(Err(Holder {
+    Ok(Holder {
         owner: owner.unwrap_or_default(),
         remaining: Duration::from_millis(u64::try_from(remaining_ms).unwrap_or(0)),
-    }))
+    })
 }
 
 type StandingRow = (i64, i64, i64, i64, String, i64, bool, i64, i64);
 
 impl Lease {
+    /// A statement whose first two parameters say whose write it is.
+    pub(super) fn fenced(&self, sql: &'static str) -> Query<'_, Postgres, PgArguments> {
+        sqlx::query(sql).bind(self.source.as_str()).bind(self.fence)
+    }
+
     /// Where the owner before us left off.
     pub(crate) async fn standing(
         &self,
@@ -194,9 +210,7 @@ impl Lease {
         let renewed = within(
             patience,
             "renewing the lease",
-            sqlx::query(sql::RENEW)
-                .bind(self.source.as_str())
-                .bind(self.fence)
+            self.fenced(sql::RENEW)
                 .bind(millis(self.duration))
                 .bind(acked.window)
                 .bind(acked.snapshot.as_str())
@@ -222,10 +236,7 @@ impl Lease {
         within(
             patience,
             "releasing the lease",
-            sqlx::query(sql::RELEASE)
-                .bind(self.source.as_str())
-                .bind(self.fence)
-                .execute(connection),
+            self.fenced(sql::RELEASE).execute(connection),
         )
         .await?;
         Ok(())

@@ -21,6 +21,9 @@ pub(crate) mod identity;
 /// One owner per outbox, by fence number.
 pub(crate) mod lease;
 
+/// Who waits for the lease.
+pub(crate) mod standby;
+
 /// Opening windows.
 pub(crate) mod window;
 
@@ -35,3 +38,6 @@ pub(crate) mod rotate;
 
 /// The partition counts that keys are spread over.
 pub(crate) mod topics;
+
+/// Wishes for more of them.
+pub(crate) mod growth;

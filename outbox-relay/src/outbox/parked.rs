@@ -65,9 +65,7 @@ impl Lease {
         let parked = within(
             patience,
             "parking a key",
-            sqlx::query(sql::PARK)
-                .bind(self.source.as_str())
-                .bind(self.fence)
+            self.fenced(sql::PARK)
                 .bind(&subject.topic)
                 .bind(subject.key.as_deref().unwrap_or(""))
                 .bind(subject.key.is_none())
@@ -97,9 +95,7 @@ impl Lease {
         let copied = within(
             patience,
             "setting parked events aside",
-            sqlx::query(sql::SET_ASIDE)
-                .bind(self.source.as_str())
-                .bind(self.fence)
+            self.fenced(sql::SET_ASIDE)
                 .bind(window)
                 .bind(positions)
                 .execute(connection),
@@ -120,9 +116,7 @@ impl Lease {
         within(
             patience,
             "putting a key of a replay back",
-            sqlx::query(sql::PUT_BACK_KEY)
-                .bind(self.source.as_str())
-                .bind(self.fence)
+            self.fenced(sql::PUT_BACK_KEY)
                 .bind(window)
                 .bind(topic)
                 .bind(key)
@@ -144,9 +138,7 @@ impl Lease {
         within(
             patience,
             "putting a replay back",
-            sqlx::query(sql::PUT_BACK)
-                .bind(self.source.as_str())
-                .bind(self.fence)
+            self.fenced(sql::PUT_BACK)
                 .bind(window)
                 .bind(prefix)
                 .bind(beyond)

@@ -119,7 +119,7 @@ impl<'w> Reader<'w> {
                 }
             },
         };
-        let (chunk, cut) = self
+        let piece = self
             .fetch(
                 "reading a piece of a window",
                 sqlx::query(sql::READ_CHUNK)
@@ -132,17 +132,12 @@ impl<'w> Reader<'w> {
                 self.budget.rows,
             )
             .await?;
-        self.done = !cut;
-        if chunk.is_empty() {
-            return Ok(None);
-        }
-        self.after = Some(chunk.event(chunk.len() - 1)?.position);
-        Ok(Some(chunk))
+        self.go_on(piece)
     }
 
     /// The next piece of a window of parked events, which are few enough for one index.
     async fn next_parked(&mut self, connection: &mut PgConnection) -> Result<Option<Chunk>, OutboxError> {
-        let (chunk, cut) = self
+        let piece = self
             .fetch(
                 "reading parked events",
                 sqlx::query(sql::READ_REPLAY)
@@ -154,6 +149,11 @@ impl<'w> Reader<'w> {
                 self.budget.rows,
             )
             .await?;
+        self.go_on(piece)
+    }
+
+    /// The piece after the one before; more may follow if it was cut.
+    fn go_on(&mut self, (chunk, cut): (Chunk, bool)) -> Result<Option<Chunk>, OutboxError> {
         self.done = !cut;
         if chunk.is_empty() {
             return Ok(None);

@@ -4,7 +4,7 @@ use sqlx::postgres::PgConnection;
 use super::error::{Doing as _, OutboxError};
 use super::lease::Lease;
 use super::sql::{self, Leaf};
-use crate::fault;
+use crate::fault::{self, Point};
 
 const DOING: &str = "emptying a leaf";
 
@@ -40,7 +40,7 @@ async fn empty(
     if !in_use || !spent(connection, lease, slot, leaf).await? {
         return Ok(false);
     }
-    fault::point("relay::before_rotate", owner).await?;
+    fault::point(Point::RelayBeforeRotate, owner, lease.source.as_str()).await?;
     // READ COMMITTED, whatever the database's default is: the condition must see what was committed
     // while we waited for the lock.
     let mut transaction = connection
@@ -72,6 +72,7 @@ async fn empty(
         .await
         .doing(DOING)?;
     transaction.commit().await.doing(DOING)?;
+    fault::point(Point::RelayAfterRotate, owner, lease.source.as_str()).await?;
     Ok(true)
 }
 

@@ -1,5 +1,7 @@
 //! Every statement that the relay runs. A test PREPAREs each of them as the relay's role.
 
+use super::growth;
+
 /// Settings of each connection. Tables that are empty most of the time have no useful statistics, so the
 /// planner is told what to do: read by index, in the index's order. A relay that is frozen while it holds
 /// a leaf's lock loses its session soon.
@@ -32,7 +34,7 @@ pub(crate) const IS_STANDBY: &str = "select pg_is_in_recovery()";
 
 /// Whether the tables are there, the newest among them.
 pub(crate) const MIGRATED: &str = "
-select to_regclass('saga.relay') is not null and to_regclass('saga.outbox_parked_event') is not null";
+select to_regclass('saga.relay') is not null and to_regclass('saga.topic_growth') is not null";
 
 pub(crate) const INTRODUCE: &str = "
 insert into saga.relay (source, system_identifier, timeline) values ($1, $2, $3) on conflict do nothing";
@@ -70,6 +72,17 @@ update saga.relay
 
 pub(crate) const RELEASE: &str = "
 update saga.relay set expires_at = '-infinity', owner = null where source = $1 and fence = $2";
+
+pub(crate) const ANNOUNCE: &str = "
+insert into saga.relay_standby (instance, owner, held) values ($1, $2, $3)
+on conflict (instance) do update set owner = excluded.owner, held = excluded.held, seen_at = clock_timestamp()";
+
+pub(crate) const WITHDRAW: &str = "
+delete from saga.relay_standby where instance = $1 or seen_at < clock_timestamp() - interval '1 hour'";
+
+pub(crate) const FEWEST_HELD: &str = "
+select min(held) from saga.relay_standby
+ where instance <> $1 and seen_at > clock_timestamp() - $2 * interval '1 millisecond'";
 
 pub(crate) const RECOVER: &str = "select saga.relay_recover($1, $2, $3, $4)";
 
@@ -293,7 +306,7 @@ select $3, $4 from saga.relay where source = $1 and fence = $2
 on conflict (topic) do nothing";
 
 pub(crate) const KNOWN_TOPICS: &str =
-    "select topic from saga.relay_topic order by recorded_at desc limit 1000";
+    "select topic from saga.relay_topic order by recorded_at desc limit 100";
 
 pub(crate) const RECORDED_PARTITIONS: &str = "select partitions from saga.relay_topic where topic = $1";
 
@@ -312,6 +325,8 @@ select what, privilege
                        ('saga.relay', 'select insert update'),
                        ('saga.relay_window', 'select insert'),
                        ('saga.relay_topic', 'select insert update'),
+                       ('saga.relay_standby', 'select insert update delete'),
+                       ('saga.topic_growth', 'select update delete'),
                        ('saga.outbox_parked_key', 'select insert update delete'),
                        ('saga.outbox_parked_event', 'select insert update delete'),
                        ('saga.outbox_0', 'select truncate'), ('saga.outbox_1', 'select truncate'),
@@ -436,6 +451,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("HOLDER", HOLDER),
     ("RENEW", RENEW),
     ("RELEASE", RELEASE),
+    ("ANNOUNCE", ANNOUNCE),
+    ("WITHDRAW", WITHDRAW),
+    ("FEWEST_HELD", FEWEST_HELD),
     ("RECOVER", RECOVER),
     ("OPEN", OPEN),
     ("UNACKED", UNACKED),
@@ -458,6 +476,11 @@ pub const ALL: &[(&str, &str)] = &[
     ("RECORD_TOPIC", RECORD_TOPIC),
     ("KNOWN_TOPICS", KNOWN_TOPICS),
     ("RECORDED_PARTITIONS", RECORDED_PARTITIONS),
+    ("WISHES", growth::WISHES),
+    ("NOTE_GROWTH", growth::NOTE_GROWTH),
+    ("GROW", growth::GROW),
+    ("ASK_FOR_GROWTH", growth::ASK_FOR_GROWTH),
+    ("GROWTH", growth::GROWTH),
     ("STATUS", STATUS),
     ("SERVER", SERVER),
     ("CLOCK", CLOCK),

@@ -30,9 +30,8 @@ pub(crate) async fn record(
     within(
         patience,
         "recording a topic's partition count",
-        sqlx::query(sql::RECORD_TOPIC)
-            .bind(lease.source.as_str())
-            .bind(lease.fence)
+        lease
+            .fenced(sql::RECORD_TOPIC)
             .bind(topic)
             .bind(partitions)
             .execute(&mut *connection),

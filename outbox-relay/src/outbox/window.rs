@@ -64,6 +64,11 @@ impl Windows {
         Ok((unacked, windows))
     }
 
+    /// The last window that was opened, by us or by an owner before us.
+    pub(crate) fn last(&self) -> i64 {
+        self.last
+    }
+
     /// Commits the bounds of the next window. `None`: there is nothing to publish, or the lease is lost,
     /// which its renewal will tell.
     pub(crate) async fn open(

@@ -69,7 +69,10 @@ fn judge(target: &Target, partitions: i32, limit: Option<usize>) -> Finding {
             format!(
                 "topic {topic} has grown to {partitions} partitions, and keys stay on the first {recorded}"
             ),
-            "that keeps the order of each key; the new partitions get no events",
+            format!(
+                "that keeps the order of each key; `outbox-relay grow {topic} --partitions {partitions}` spreads them anew \
+                 once everything is read"
+            ),
         );
     }
     let limit = limit.map_or_else(

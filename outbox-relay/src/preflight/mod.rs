@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::chain::Chain;
+use quadrille_process::Chain;
+
 use crate::options::Options;
 use crate::outbox::connection::connect;
 use crate::outbox::error::OutboxError;

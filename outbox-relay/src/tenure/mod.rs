@@ -5,7 +5,7 @@ use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio_util::sync::CancellationToken;
 
-use crate::fault;
+use crate::fault::{self, Point};
 use crate::idle::Idle;
 use crate::keeper::{Keeper, Ledger};
 use crate::options::Options;
@@ -13,18 +13,32 @@ use crate::outbox::connection::connect;
 use crate::outbox::error::OutboxError;
 use crate::outbox::identity::Identity;
 use crate::outbox::lease::Lease;
+use crate::outbox::topics;
 use crate::outbox::window::{Window, Windows};
 use crate::publisher::Publisher;
+use crate::ring::Ring;
+use crate::spread::Instance;
 use crate::state::{Phase, Shared};
 use crate::task::Task;
+use growing::Growth;
+use history::History;
 use parking::Looks;
 use rotating::keep_rotating;
 
 /// Setting aside what cannot be sent, and sending it again.
 mod parking;
 
-/// One window, however often that has to be tried.
+/// One window by itself, however often that has to be tried.
 mod publish;
+
+/// Several windows on their way at once.
+mod in_ring;
+
+/// Spreading a topic's keys over more partitions.
+mod growing;
+
+/// Whether the database is older than what was published from it.
+mod history;
 
 /// Emptying leaves.
 mod rotating;
@@ -42,30 +56,35 @@ pub(crate) struct Tenure {
     unacked: Vec<Window>,
     /// How far the first of them was published.
     partial: (i64, i64),
+    history: History,
 }
 
 impl Tenure {
     /// Looks where the owner before us left off. On a server whose history is another one, a new epoch
-    /// begins.
+    /// begins, and also where `went_back` says that the database is older than what was published from it.
     pub(crate) async fn begin(
         options: Arc<Options>,
         shared: Arc<Shared>,
         lease: Lease,
-        identity: Identity,
+        (identity, went_back): (Identity, bool),
         (database, mut connection): (PgConnectOptions, PgConnection),
     ) -> Result<Self, OutboxError> {
         let patience = options.statement_timeout;
         let mut standing = lease.standing(&mut connection, patience).await?;
-        if standing.identity != identity {
+        if standing.identity != identity || went_back {
             let left_over = lease.recover(&mut connection, identity, patience).await?;
             standing = lease.standing(&mut connection, patience).await?;
             tracing::warn!(
                 source = %lease.source, epoch = standing.epoch, left_over,
-                "server has another history (restored, copied or promoted); a new epoch begins"
+                went_back, "server has another history (restored, copied or promoted); a new epoch begins"
             );
         }
         let (unacked, windows) = Windows::resume(lease.clone(), &standing, &mut connection, patience).await?;
         let partial = standing.acked.partial;
+        let history = History {
+            epoch: standing.epoch,
+            last: windows.last(),
+        };
         Ok(Self {
             options,
             shared,
@@ -76,16 +95,18 @@ impl Tenure {
             windows,
             unacked,
             partial,
+            history,
         })
     }
 
-    /// Publishes until `cancel`, then gives the lease back.
+    /// Publishes until `cancel`, then gives the lease back. Cancels by itself if another instance has less to do.
     ///
     /// # Errors
     /// When the lease is lost or may be, or the database fails. Nothing is sent any more by then.
     pub(crate) async fn serve(
         self,
         acquired_at: Instant,
+        instance: Option<Instance>,
         cancel: &CancellationToken,
     ) -> Result<(), OutboxError> {
         let keeper = Keeper {
@@ -95,6 +116,7 @@ impl Tenure {
             shared: self.shared.clone(),
             persist_every: self.options.persist_every,
             renewed_at: acquired_at,
+            spread: instance.map(|instance| (instance, cancel.clone())),
         };
         let finish = CancellationToken::new();
         let mut keeping = Task::spawn(keeper.keep(finish.clone()));
@@ -131,39 +153,66 @@ impl Tenure {
             self.options.clone(),
             self.shared.clone(),
             self.lease.clone(),
-            parked,
+            (parked, self.history.known()),
         );
         self.shared.set_phase(Phase::Publishing);
-        publisher.warm_up(&mut self.connection).await?;
+        let known = topics::known(&mut self.connection, self.options.statement_timeout).await?;
+        let (warmed, looked) = tokio::join!(
+            publisher.warm_up(&mut self.connection),
+            self.history.look(&self.options, &self.shared, known, cancel)
+        );
+        warmed?;
+        looked?;
         for window in std::mem::take(&mut self.unacked) {
             if !self.publish(&mut publisher, &window, cancel).await? {
                 publisher.finish().await;
                 return Ok(());
             }
         }
+        let (mut ring, mut looks) = (Ring::new(self.options.in_flight_windows), Looks::default());
+        let mut growth = Growth::new(&self.options.kafka);
         let mut idle = Idle::new(self.options.poll);
-        let mut looks = Looks::default();
         while !cancel.is_cancelled() {
-            if let Some(replay) = self.due_replay(&mut publisher, &mut looks).await?
-                && !self.publish(&mut publisher, &replay, cancel).await?
+            if looks.is_due(&publisher)
+                && !(self.empty(&mut publisher, &mut ring, cancel).await?
+                    && self.replay(&mut publisher, &mut looks, cancel).await?)
             {
                 break;
             }
-            if let Some(window) = self.windows.open(&mut self.connection).await? {
-                fault::point("relay::after_window_commit", &self.shared.owner).await?;
+            if growth.is_due() && !self.grow(&mut publisher, &mut ring, &mut growth, cancel).await? {
+                break;
+            }
+            if !ring.is_full()
+                && let Some(window) = self.windows.open(&mut self.connection).await?
+            {
+                let source = self.lease.source.as_str();
+                fault::point(Point::RelayAfterWindow, &self.shared.owner, source).await?;
                 idle.wake();
-                if !self.publish(&mut publisher, &window, cancel).await? {
+                if !self
+                    .send_behind(&mut publisher, &mut ring, window, cancel)
+                    .await?
+                {
                     break;
                 }
-            } else {
-                self.shared.set_oldest(None);
-                tokio::select! {
-                    () = self.shared.doorbell.notified() => idle.wake(),
-                    () = tokio::time::sleep(idle.wait()) => {}
-                    () = cancel.cancelled() => {}
-                }
             }
+            let wait = if ring.is_empty() { idle.wait() } else { ring.pace() };
+            let room = !ring.is_full();
+            tokio::select! {
+                acknowledged = ring.first_acknowledged() => {
+                    if let Err(halt) = acknowledged
+                        && !self.one_by_one(&mut publisher, &mut ring, halt, None, cancel).await?
+                    {
+                        break;
+                    }
+                }
+                () = self.shared.doorbell.notified(), if room => idle.wake(),
+                () = tokio::time::sleep(wait), if room => {}
+                () = cancel.cancelled() => {}
+            }
+            ring.reap(&self.ledger, &self.shared).await?;
+            publisher.tell_oldest();
         }
+        self.empty(&mut publisher, &mut ring, cancel).await?;
         publisher.finish().await;
         // Spares the server a reset connection in its log.
         self.connection.close().await.ok();

@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use super::Tenure;
 use crate::outbox::error::OutboxError;
 use crate::outbox::parked::{count, load, replaying};
@@ -14,27 +16,43 @@ pub(super) struct Looks(Option<Instant>);
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+impl Looks {
+    pub(super) fn is_due(&self, publisher: &Publisher) -> bool {
+        !publisher.parked.is_empty() && self.0.is_none_or(|at| at.elapsed() >= LOOK_EVERY)
+    }
+}
+
 impl Tenure {
     /// What was parked before this tenure.
     pub(super) async fn load_parked(&mut self) -> Result<Parked, OutboxError> {
         // What is above the bound in the table was parked under a higher one; all of it counts.
         let parked = load(&mut self.connection, self.options.statement_timeout).await?;
         let parked = Parked::new(parked);
-        self.tell_parked(&parked).await?;
+        self.count_parked(&parked).await?;
         Ok(parked)
     }
 
-    /// A window for parked events that an operator wants to be sent again, or whose topic may be there by now. Every
-    /// window before it is acknowledged, so nothing of these keys is on its way.
-    pub(super) async fn due_replay(
+    /// Publishes parked events that an operator wants to be sent again, or whose topic may be there by now. Every window
+    /// before must be acknowledged, so that nothing of these keys is on its way. `false`: the relay was told to stop
+    /// before the end of it.
+    pub(super) async fn replay(
+        &mut self,
+        publisher: &mut Publisher,
+        looks: &mut Looks,
+        cancel: &CancellationToken,
+    ) -> Result<bool, OutboxError> {
+        match self.due_replay(publisher, looks).await? {
+            Some(window) => self.publish(publisher, &window, cancel).await,
+            None => Ok(true),
+        }
+    }
+
+    async fn due_replay(
         &mut self,
         publisher: &mut Publisher,
         looks: &mut Looks,
     ) -> Result<Option<Window>, OutboxError> {
-        if publisher.parked.is_empty() || looks.0.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
-            return Ok(None);
-        }
-        self.tell_parked(&publisher.parked).await?;
+        self.count_parked(&publisher.parked).await?;
         let again_after = self.options.retry_parked_topic;
         let mut opened = None;
         if self
@@ -101,8 +119,9 @@ impl Tenure {
         };
         if window.replay {
             let replayed = replaying(&mut self.connection, window.number, patience).await?;
-            let one_of_a_topic =
-                subject.key.is_some() && replayed.is_some_and(|replayed| replayed.key.is_none());
+            let one_of_a_topic = subject.key.is_some()
+                && replayed.is_some_and(|replayed| replayed.key.is_none())
+                && publisher.parked.len() < self.options.parked_max;
             if !one_of_a_topic {
                 let beyond = publisher.acked_beyond(window);
                 let done = (after.unwrap_or(0), beyond.as_slice());
@@ -135,8 +154,8 @@ impl Tenure {
             "event cannot be sent and is parked with what comes behind it"
         );
         publisher.parked.insert(subject);
-        self.tell_parked(&publisher.parked).await?;
-        self.flow_again();
+        self.shared.set_parked(publisher.parked.len());
+        self.shared.flow_again();
         Ok(true)
     }
 
@@ -154,17 +173,18 @@ impl Tenure {
         if let Some(subject) = freed {
             tracing::info!(source = %self.shared.source, %subject, "parked events have gone out");
             publisher.parked.remove(&subject);
+            self.shared.set_parked(publisher.parked.len());
         }
-        self.tell_parked(&publisher.parked).await
+        Ok(())
     }
 
-    async fn tell_parked(&mut self, parked: &Parked) -> Result<(), OutboxError> {
-        let events = if parked.is_empty() {
-            0
-        } else {
-            count(&mut self.connection, self.options.statement_timeout).await?
-        };
-        self.shared.set_parked(parked.len(), events);
+    /// Counting takes a while where much is parked, so it is done once per look.
+    async fn count_parked(&mut self, parked: &Parked) -> Result<(), OutboxError> {
+        self.shared.set_parked(parked.len());
+        if !parked.is_empty() {
+            let events = count(&mut self.connection, self.options.statement_timeout).await?;
+            self.shared.set_parked_events(events);
+        }
         Ok(())
     }
 }

@@ -4,12 +4,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Tenure;
 use crate::backoff::Backoff;
-use crate::fault;
+use crate::fault::Point;
 use crate::kafka::refusal::Unsendable;
 use crate::outbox::error::OutboxError;
 use crate::outbox::read::who_is;
 use crate::outbox::window::Window;
 use crate::publisher::{Extent, Halt, Publisher};
+use crate::ring::Ring;
 use crate::state::{Phase, Stopped};
 
 /// Waits after trouble that says nothing of an event.
@@ -26,7 +27,7 @@ enum Cause {
 }
 
 impl Tenure {
-    /// Publishes a window, however often that has to be tried. `false`: the relay was told to stop before
+    /// Publishes a window by itself, however often that has to be tried. `false`: the relay was told to stop before
     /// the end of it.
     pub(super) async fn publish(
         &mut self,
@@ -36,6 +37,7 @@ impl Tenure {
     ) -> Result<bool, OutboxError> {
         let began = Instant::now();
         let mut after = (self.partial.0 == window.number).then_some(self.partial.1);
+        after = after.max(publisher.acked_within(window));
         let mut in_trouble = Backoff::new(RETRY_BROKER);
         let mut stopped = Backoff::new(self.options.retry_stopped);
         let mut suspect = None;
@@ -43,22 +45,35 @@ impl Tenure {
             tracing::warn!(source = %self.shared.source, window = window.number, "recovery window goes out");
         }
         loop {
-            let ledger = self.ledger.clone();
-            let progress = |position| ledger.note(|acked| acked.partial = (window.number, position));
-            let halt = match publisher
-                .publish(&mut self.connection, window, after, cancel, progress)
-                .await
-            {
-                Ok(Extent::Whole { events, highest }) => {
+            let handed_over = publisher
+                .hand_over(
+                    &mut self.connection,
+                    window,
+                    after,
+                    (&mut Ring::empty(), &self.ledger),
+                    cancel,
+                )
+                .await;
+            let published = match handed_over {
+                Ok(Extent::Whole(handed_over)) => {
+                    handed_over.acknowledged().await.map(|()| Some(handed_over))
+                }
+                Ok(Extent::Part) => Ok(None),
+                Err(halt) => Err(halt),
+            };
+            let halt = match published {
+                Ok(Some(whole)) => {
+                    whole.passes(Point::RelayAfterAck, &self.shared).await?;
+                    publisher.tell_oldest();
                     if window.replay {
-                        fault::point("relay::before_end_of_replay", &self.shared.owner).await?;
+                        whole.passes(Point::RelayBeforeEndOfReplay, &self.shared).await?;
                         self.end_replay(publisher, window).await?;
                     }
-                    self.acknowledge(window, highest);
-                    self.measure(events, began);
+                    self.ledger.acknowledge(window, whole.highest);
+                    self.shared.window_published(whole.events, began);
                     return Ok(true);
                 }
-                Ok(Extent::Part) => return Ok(false),
+                Ok(None) => return Ok(false),
                 Err(Halt::Outbox(error)) => return Err(error),
                 Err(Halt::Injected(injected)) => return Err(injected.into()),
                 Err(halt) => halt,
@@ -82,7 +97,7 @@ impl Tenure {
                         if self.park(publisher, window, after, &event).await? {
                             continue;
                         }
-                        self.acknowledge(window, 0);
+                        self.ledger.acknowledge(window, 0);
                         return Ok(true);
                     }
                     self.hold_up(event);
@@ -93,35 +108,6 @@ impl Tenure {
                 () = tokio::time::sleep(wait) => {}
                 () = cancel.cancelled() => return Ok(false),
             }
-        }
-    }
-
-    fn acknowledge(&self, window: &Window, highest: i64) {
-        self.ledger.note(|acked| {
-            acked.window = window.number;
-            acked.snapshot = window.until.clone();
-            if !window.replay {
-                acked.highest = acked.highest.max(highest);
-            }
-            acked.partial = (0, 0);
-        });
-    }
-
-    fn measure(&self, events: u64, began: Instant) {
-        self.shared.meters.windows.increment(1);
-        #[allow(clippy::cast_precision_loss, reason = "a window has fewer than 2^53 events")]
-        self.shared.meters.window_events.record(events as f64);
-        self.shared
-            .meters
-            .publish_seconds
-            .record(began.elapsed().as_secs_f64());
-        self.flow_again();
-    }
-
-    pub(super) fn flow_again(&self) {
-        if self.shared.is_stopped() {
-            tracing::info!(source = %self.shared.source, "outbox flows again");
-            self.shared.set_phase(Phase::Publishing);
         }
     }
 

@@ -37,7 +37,7 @@ pub(super) async fn keep_rotating(
             }
             Err(error) => {
                 shared.meters.outbox_errors.increment(1);
-                tracing::warn!(source = %shared.source, error = %crate::chain::Chain(&error), "no leaf is emptied");
+                tracing::warn!(source = %shared.source, error = %quadrille_process::Chain(&error), "no leaf is emptied");
             }
         }
     }

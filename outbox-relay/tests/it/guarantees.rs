@@ -49,26 +49,30 @@ async fn everything_arrives(tune: impl FnOnce(&mut Options)) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_before_anything_of_a_window_is_sent() -> Result<()> {
-    crashes_at("relay::after_window_commit").await
+    crashes_at("relay::after_window_commit", |_| {}).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_sending_and_acknowledgement() -> Result<()> {
-    crashes_at("relay::after_produce_before_ack").await
+    crashes_at("relay::after_produce_before_ack", |_| {})
+        .await
+        .map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_acknowledgement_and_its_record() -> Result<()> {
-    crashes_at("relay::after_ack_before_persist").await
+    crashes_at("relay::after_ack_before_persist", |_| {})
+        .await
+        .map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_before_a_leaf_is_emptied() -> Result<()> {
-    crashes_at("relay::before_rotate").await
+    crashes_at("relay::before_rotate", |_| {}).await.map(drop)
 }
 
 /// One relay after the other hangs at the point and is killed there, while all writers write.
-async fn crashes_at(point: &str) -> Result<()> {
+pub async fn crashes_at(point: &str, tune: impl Fn(&mut Options)) -> Result<Checker> {
     let outbox = Outbox::new().await?;
     let topic = outbox.create_topic("events", 6, &[]).await?;
     super::rotation::cycle_slots_quickly(&outbox).await?;
@@ -81,6 +85,7 @@ async fn crashes_at(point: &str) -> Result<()> {
     for life in 1..=6 {
         let mut options = outbox.relay(&format!("life{life}"));
         options.lease = std::time::Duration::from_millis(600);
+        tune(&mut options);
         options.chunk_rows = if life % 2 == 0 { 3 } else { 5000 };
         let armed = format!("{point}/{}", options.owner);
         fault::arm(&armed, &format!("delay:3600000@{life}"))?;
@@ -95,9 +100,11 @@ async fn crashes_at(point: &str) -> Result<()> {
     }
     let expected = writing.await??;
     ensure!(crashes >= 3, "only {crashes} relays got as far as {point}");
-    let relay = Running::start(outbox.relay("last"));
+    let mut options = outbox.relay("last");
+    tune(&mut options);
+    let relay = Running::start(options);
     let reader = Reader::new(&outbox, &topic, 6)?;
-    Checker::default().finish(&reader, &expected).await?;
+    let checked = Checker::default().finish(&reader, &expected).await?;
     relay.stop().await;
-    Ok(())
+    Ok(checked)
 }

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use outbox_relay::{Phase, STATEMENTS};
+use outbox_relay::{Options, Phase, STATEMENTS};
 use quadrille_process::fault;
 
 use super::checker::{Checker, Reader};
@@ -43,6 +43,12 @@ async fn a_relay_that_is_told_to_stop_hands_over_at_once() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_relay_that_wakes_up_adds_only_known_duplicates() -> Result<()> {
+    // With a window committed and nothing of it sent.
+    wakes_up("relay::after_window_commit", |_| {}).await.map(drop)
+}
+
+/// A relay is frozen at a point, another one takes over, and it wakes up.
+pub async fn wakes_up(point: &str, tune: impl Fn(&mut Options)) -> Result<Checker> {
     let outbox = Outbox::new().await?;
     let topic = outbox.create_topic("events", 4, &[]).await?;
     let writers = Writers {
@@ -52,6 +58,7 @@ async fn a_frozen_relay_that_wakes_up_adds_only_known_duplicates() -> Result<()>
         seed: 3,
     };
     let mut options = outbox.relay("frozen");
+    tune(&mut options);
     options.lease = Duration::from_millis(500);
     let frozen = options.owner.clone();
     let first = Running::start(options);
@@ -61,8 +68,8 @@ async fn a_frozen_relay_that_wakes_up_adds_only_known_duplicates() -> Result<()>
         let (outbox, topic) = (outbox.clone(), topic.clone());
         async move { writers.write_more(&outbox, &topic).await }
     });
-    // With a window committed and nothing of it sent; whoever renews the lease is frozen as well.
-    let publishing = format!("relay::after_window_commit/{frozen}");
+    // Whoever renews the lease is frozen as well.
+    let publishing = format!("{point}/{frozen}");
     let keeping = format!("relay::after_ack_before_persist/{frozen}");
     fault::arm(&keeping, "delay:2500@1")?;
     fault::arm(&publishing, "delay:2500@1")?;
@@ -70,7 +77,9 @@ async fn a_frozen_relay_that_wakes_up_adds_only_known_duplicates() -> Result<()>
         fault::hits(&publishing) >= 1 && fault::hits(&keeping) >= 1
     })
     .await;
-    let second = Running::start(outbox.relay("second"));
+    let mut options = outbox.relay("second");
+    tune(&mut options);
+    let second = Running::start(options);
     second.until_publishing().await;
     first
         .until(
@@ -80,10 +89,10 @@ async fn a_frozen_relay_that_wakes_up_adds_only_known_duplicates() -> Result<()>
         .await;
     let expected = writing.await??;
     let reader = Reader::new(&outbox, &topic, 4)?;
-    Checker::default().finish(&reader, &expected).await?;
+    let checked = Checker::default().finish(&reader, &expected).await?;
     first.stop().await;
     second.stop().await;
-    Ok(())
+    Ok(checked)
 }
 
 /// The one that acquired under the same name an instant ago must not be able to write either.

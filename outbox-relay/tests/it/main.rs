@@ -24,11 +24,23 @@ mod guarantees;
 /// One owner at a time.
 mod leases;
 
+/// Several outboxes, several processes.
+mod spread;
+
+/// Several windows on their way at once.
+mod ring;
+
 /// Events that cannot be sent.
 mod parked;
 
+/// Each event seen once, by whoever reads what is committed.
+mod transactions;
+
 /// Behind a pooler.
 mod pooled;
+
+/// The same table, read by somebody else.
+mod debezium;
 
 /// Brokers and databases that go away.
 mod outages;
@@ -42,11 +54,17 @@ mod program;
 /// Verbs that do their work and end.
 mod verbs;
 
+/// Topics that get more partitions.
+mod growth;
+
 /// Leaves that are emptied.
 mod rotation;
 
 /// Other servers, other histories.
 mod histories;
+
+/// Backups, as people take them.
+mod restores;
 
 /// Statements, roles, migrations.
 mod database;

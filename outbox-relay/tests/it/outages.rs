@@ -15,7 +15,7 @@ const WRITERS: Writers = Writers {
 };
 
 /// Servers that may be killed, and an outbox on them.
-async fn private() -> Result<(TestStack, Outbox, String)> {
+pub async fn private() -> Result<(TestStack, Outbox, String)> {
     let stack = tokio::task::spawn_blocking(TestStack::private).await??;
     let outbox = Outbox::on(stack.addresses()).await?;
     let topic = outbox.create_topic("events", 3, &[]).await?;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::checker::{Reader, Record};
 use super::support::{Outbox, Running, append, eventually, run, until_down};
 
-fn incompressible(bytes: usize) -> Vec<u8> {
+pub fn incompressible(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|_| rand::random()).collect()
 }
 
@@ -17,12 +17,12 @@ fn id(record: &Record) -> Uuid {
     record.header("ce_id").unwrap().parse().unwrap()
 }
 
-fn ids(records: &[Record]) -> Vec<Uuid> {
+pub fn ids(records: &[Record]) -> Vec<Uuid> {
     records.iter().map(id).collect()
 }
 
 /// Events of one transaction: they are in one window and, were it not for their size, in one batch.
-async fn append_all(outbox: &Outbox, topic: &str, events: &[(&str, usize)]) -> Result<Vec<Uuid>> {
+pub async fn append_all(outbox: &Outbox, topic: &str, events: &[(&str, usize)]) -> Result<Vec<Uuid>> {
     let mut writer = outbox.connect("it").await?;
     run(&mut writer, "begin").await?;
     let mut ids = Vec::new();
@@ -48,7 +48,7 @@ async fn parked(outbox: &Outbox) -> BTreeMap<String, i64> {
     rows.into_iter().collect()
 }
 
-async fn until_parked(outbox: &Outbox, expected: &[(&str, i64)]) {
+pub async fn until_parked(outbox: &Outbox, expected: &[(&str, i64)]) {
     let expected: BTreeMap<String, i64> = expected.iter().map(|(key, n)| ((*key).to_owned(), *n)).collect();
     eventually(&format!("parked: {expected:?}"), || async {
         parked(outbox).await == expected
@@ -57,7 +57,7 @@ async fn until_parked(outbox: &Outbox, expected: &[(&str, i64)]) {
 }
 
 /// As an operator does.
-async fn request_replay(outbox: &Outbox) -> Result<()> {
+pub async fn request_replay(outbox: &Outbox) -> Result<()> {
     let mut ops = outbox.connect("it_ops").await?;
     run(
         &mut ops,
@@ -69,25 +69,23 @@ async fn request_replay(outbox: &Outbox) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_is_too_large_parks_its_key_until_it_is_replayed() -> Result<()> {
-    too_large(&[]).await
+    too_large(|_| {}).await
 }
 
 /// What the broker gets is compressed, so it alone can tell.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_broker_judges_what_is_compressed() -> Result<()> {
-    too_large(&[("compression.type", "zstd")]).await
+    let compressed = ("compression.type".to_owned(), "zstd".to_owned());
+    too_large(|options| options.kafka.push(compressed)).await
 }
 
-async fn too_large(kafka: &[(&str, &str)]) -> Result<()> {
+pub async fn too_large(tune: impl FnOnce(&mut Options)) -> Result<()> {
     let outbox = Outbox::new().await?;
     let topic = outbox
         .create_topic("small", 1, &[("max.message.bytes", "10000")])
         .await?;
     let mut options = outbox.relay("a");
-    let own = kafka
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    options.kafka.extend(own);
+    tune(&mut options);
     let relay = Running::start(options);
 
     let sizes = [
@@ -103,6 +101,9 @@ async fn too_large(kafka: &[(&str, &str)]) -> Result<()> {
     // The other key shares the partition, and does not wait.
     let before = reader.take(4).await;
     assert_eq!(ids(&before), [sent[0], sent[1], sent[3], sent[5]]);
+    for pair in before.windows(2) {
+        assert_eq!(pair[1].previous(), Some(pair[0].position()), "no hole");
+    }
     until_parked(&outbox, &[("k", 2)]).await;
     until_down(&relay, "1 key(s) or topic(s) are parked").await;
 

@@ -221,7 +221,10 @@ pub struct Running {
 
 impl Running {
     pub fn start(options: Options) -> Self {
-        let relay = Relay::new(options);
+        Self::run(Relay::new(options))
+    }
+
+    pub fn run(relay: Relay) -> Self {
         let (handle, cancel) = (relay.handle(), CancellationToken::new());
         let task = tokio::spawn(relay.run(cancel.clone()));
         Self { handle, cancel, task }

@@ -15,7 +15,7 @@ async fn verb(outbox: &Outbox, brokers: &str, verb: &str, more: &[(&str, &str)])
         stdout,
         stderr,
     } = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
-        .arg(verb)
+        .args(verb.split(' '))
         .env_clear()
         .env(
             "RELAY_SOURCES",
@@ -77,7 +77,7 @@ async fn check_says_what_is_wrong_and_how_to_mend_it() -> Result<()> {
     assert!(said.contains("the broker does not answer: "), "{said}");
 
     // As before an upgrade, and on a database that nobody has prepared.
-    for drop in ["drop table saga.outbox_parked_event", "drop schema saga cascade"] {
+    for drop in ["drop table saga.topic_growth", "drop schema saga cascade"] {
         run(&mut owner, drop).await?;
         let (code, said) = verb(&outbox, &brokers, "check", &[]).await?;
         assert_eq!(code, 1, "{said}");
@@ -118,6 +118,45 @@ async fn drain_ends_when_the_outbox_is_empty() -> Result<()> {
         (code, said.as_str()),
         (1, "it is empty\nit: 1 event(s) are parked\n")
     );
+    relay.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grow_looks_on_until_it_is_done() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let brokers = outbox.servers.kafka_brokers.clone();
+    let topic = outbox.create_topic("events", 2, &[]).await?;
+    let relay = Running::start(outbox.relay("a"));
+    let mut writer = outbox.connect("it").await?;
+    append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+    Reader::new(&outbox, &topic, 2)?.take(1).await;
+
+    let (code, said) = verb(&outbox, &brokers, &format!("grow {topic} --partitions 5"), &[]).await?;
+    assert_eq!(code, 69, "{said}");
+    assert!(said.contains("waits for: nobody"), "{said}");
+    assert!(said.contains("nobody can be asked here; say --yes"), "{said}");
+    let (code, said) = verb(
+        &outbox,
+        &brokers,
+        &format!("grow {topic} --partitions 5 --yes"),
+        &[],
+    )
+    .await?;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("it: keys are spread over 5 partitions"), "{said}");
+    let (code, said) = verb(
+        &outbox,
+        &brokers,
+        &format!("grow {topic} --partitions 5 --yes"),
+        &[],
+    )
+    .await?;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("nothing to do"), "{said}");
+    let (code, said) = verb(&outbox, &brokers, &format!("grow {topic} --to 5"), &[]).await?;
+    assert_eq!(code, 64, "{said}");
+    assert!(said.contains("there is no --to"), "{said}");
     relay.stop().await;
     Ok(())
 }

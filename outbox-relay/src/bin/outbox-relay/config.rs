@@ -12,6 +12,7 @@ pub(crate) struct Config {
     lease: Duration,
     poll: (Duration, Duration),
     spans: bool,
+    transactional_ids: Option<TransactionalIds>,
 }
 
 const SOURCES: &str = "name=postgres://role:password@host[:port]/database[,name=…]; with ';' after each if a URL holds commas: host,host";
@@ -40,12 +41,17 @@ impl Config {
         let spans = env
             .optional::<String>("OTLP_ENDPOINT", "where spans are sent to")
             .is_some();
+        let transactional_ids = env.optional(
+            "TRANSACTIONAL_ID_PREFIX",
+            "a name like shop: up to 100 of A-Z, a-z, 0-9, '-', '_' and '.'",
+        );
         Some(Config {
             sources: sources?,
             kafka: kafka?,
             lease,
             poll: (shortest, longest),
             spans,
+            transactional_ids,
         })
     }
 
@@ -58,11 +64,35 @@ impl Config {
             options.lease = self.lease;
             options.poll = self.poll;
             options.spans = self.spans;
+            options.transactional_id = self.transactional_ids.as_ref().map(|ids| ids.of(&options.source));
             // What is left of the grace is for giving the lease back.
             options.finish_within = options.finish_within.min(grace / 2);
             options
         };
         self.sources.0.into_iter().map(relay).collect()
+    }
+}
+
+/// What transactional ids begin with. Two installations on one cluster that have the same would shut each other out.
+#[derive(Debug, PartialEq, Eq)]
+struct TransactionalIds(String);
+
+impl TransactionalIds {
+    fn of(&self, source: &SourceName) -> String {
+        format!("{}-{source}", self.0)
+    }
+}
+
+impl FromStr for TransactionalIds {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if (1..=100).contains(&text.len()) && text.bytes().all(plain) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Malformed)
+        }
     }
 }
 
@@ -99,7 +129,7 @@ pub(crate) fn migrate_sources(env: &mut Env) -> Option<Sources> {
     env.secret_as("MIGRATE_SOURCES", SOURCES)
 }
 
-/// Not a list of outboxes. Says no more, since the text holds passwords.
+/// Not what is expected. Says no more, since the text holds passwords.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
@@ -138,6 +168,15 @@ mod tests {
         let sources: Sources = text.parse()?;
         let pair = |source: &Source| (source.name.to_string(), format!("{:?}", source.database));
         Ok(sources.0.iter().map(pair).collect())
+    }
+
+    #[test]
+    fn each_outbox_has_a_transactional_id_of_its_own() {
+        let ids: TransactionalIds = "eu.shop_2".parse().expect("a prefix");
+        assert_eq!(ids.of(&"order".parse().expect("a source")), "eu.shop_2-order");
+        for wrong in ["", "a b", "ä", &"x".repeat(101)] {
+            assert_eq!(wrong.parse::<TransactionalIds>(), Err(Malformed), "{wrong}");
+        }
     }
 
     #[test]

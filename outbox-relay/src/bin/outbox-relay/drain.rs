@@ -3,8 +3,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use outbox_relay::{Handle, Health, Options, Relay, status};
+use quadrille_process::Shutdown;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::Draining;
 
@@ -14,13 +14,15 @@ struct Filled {
     handle: Handle,
 }
 
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// As often as acknowledgements are written to the database.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
 /// Publishes until every outbox is empty, whoever holds their leases. Exit code 1 if something is parked.
 pub(crate) async fn drain(Draining { config, within }: Draining) -> anyhow::Result<ExitCode> {
-    let grace = Duration::from_secs(10);
-    let (stop, mut relays, mut filled) = (CancellationToken::new(), JoinSet::new(), Vec::new());
+    let shutdown = Shutdown::new(Duration::from_secs(10));
+    let (grace, stop) = (shutdown.grace, shutdown.token.clone());
+    let (mut relays, mut filled) = (JoinSet::new(), Vec::new());
     for options in config.options(&format!("drain-{}", std::process::id()), grace) {
         let relay = Relay::new(options.clone());
         filled.push(Filled {
@@ -29,13 +31,15 @@ pub(crate) async fn drain(Draining { config, within }: Draining) -> anyhow::Resu
         });
         relays.spawn(relay.run(stop.clone()));
     }
+    let listening = tokio::spawn(shutdown.listen());
     let drained = tokio::select! {
         drained = until_empty(filled, within) => drained,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        () = stop.cancelled() => Err(anyhow::anyhow!("told to stop before the outboxes were empty")),
     };
     // Gives the leases back, so that the next relay need not wait.
     stop.cancel();
     while relays.join_next().await.is_some() {}
+    listening.abort();
     Ok(ExitCode::from(u8::from(drained? > 0)))
 }
 

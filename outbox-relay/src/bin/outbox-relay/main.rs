@@ -17,6 +17,9 @@ mod status;
 /// `drain`.
 mod drain;
 
+/// `grow`.
+mod grow;
+
 /// `migrate`.
 mod migrate;
 
@@ -32,12 +35,13 @@ use quadrille_process::{about, run_with, tls};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const VERBS: &str = "\
-usage: outbox-relay [run|check|status|drain|migrate] [--help|--version]
+usage: outbox-relay [run|check|status|drain|grow|migrate] [--help|--version]
 
   run      publishes the outboxes of RELAY_SOURCES until it is told to stop (the default)
   check    looks whether it could: servers, rights, topics, limits, clocks; says what is wrong and how to mend it
   status   shows how each outbox of RELAY_SOURCES is
   drain    publishes until the outboxes are empty, or RELAY_DRAIN_WITHIN_MS (600000) are over, and ends
+  grow     spreads the keys of a topic over more partitions, in order; see outbox-relay grow --help
   migrate  brings the outboxes of RELAY_MIGRATE_SOURCES up to date, as the roles that own them
 ";
 
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Some("check") => once(config::Config::read, check::check),
         Some("drain") => once(config::Draining::read, drain::drain),
         Some("status") => once(config::sources, status::show),
+        Some("grow") => grow(arguments.skip(1)),
         Some("migrate") => once(config::migrate_sources, migrate::migrate),
         other => {
             if matches!(other, Some("--help" | "-h")) {
@@ -63,13 +68,33 @@ fn main() -> ExitCode {
     }
 }
 
+const USAGE: u8 = 64;
+const UNAVAILABLE: u8 = 69;
+
+/// The only verb that is told something on the command line.
+fn grow(arguments: impl Iterator<Item = String>) -> ExitCode {
+    let arguments: Vec<String> = arguments.collect();
+    if arguments
+        .iter()
+        .any(|argument| argument == "--help" || argument == "-h")
+    {
+        print!("{}", grow::USAGE);
+        return ExitCode::SUCCESS;
+    }
+    match grow::Wish::parse(arguments.into_iter()) {
+        Ok(wish) => once(config::Config::read, |config| grow::grow(config, wish)),
+        Err(wrong) => {
+            eprintln!("outbox-relay grow: {wrong}\n{}", grow::USAGE);
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
 /// A verb that does its work and ends.
 fn once<T, F>(read: fn(&mut Env) -> Option<T>, work: impl FnOnce(T) -> F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<ExitCode>>,
 {
-    const USAGE: u8 = 64;
-    const UNAVAILABLE: u8 = 69;
     let config = match Env::from_process("RELAY").build(read) {
         Ok(config) => config,
         Err(invalid) => {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use outbox_relay::{Health, Options, Relay};
+use outbox_relay::{Health, Instance, Options, Relay};
 use quadrille_process::{Failure, Process, Status};
 use tokio::task::JoinSet;
 
@@ -9,8 +9,9 @@ use crate::config::Config;
 /// Publishes every outbox until the process is told to stop.
 pub(crate) async fn serve(config: Config, process: Process) -> Result<(), Failure> {
     let mut relays = JoinSet::new();
+    let instance = Instance::new();
     for options in config.options(&process.instance, process.grace) {
-        relays.spawn(keep_running(options, process.clone()));
+        relays.spawn(keep_running(options, instance.clone(), process.clone()));
     }
     while let Some(ended) = relays.join_next().await {
         ended?;
@@ -19,13 +20,13 @@ pub(crate) async fn serve(config: Config, process: Process) -> Result<(), Failur
 }
 
 /// One outbox's relay. Should it panic, the others do not notice, and it begins anew.
-async fn keep_running(options: Options, process: Process) {
+async fn keep_running(options: Options, instance: Instance, process: Process) {
     const PAUSE: Duration = Duration::from_secs(5);
     let check = format!("outbox-{}", options.source);
     // Not required: a broken outbox must not take the others out of service.
     process.health.informative(&check);
     loop {
-        let relay = Relay::new(options.clone());
+        let relay = Relay::new(options.clone()).of(&instance);
         let handle = relay.handle();
         let mut running = tokio::spawn(relay.run(process.shutdown.clone()));
         let mut look = tokio::time::interval(Duration::from_millis(500));

@@ -1,0 +1,66 @@
+use std::time::Duration;
+
+use saga_core::position::Position;
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+use crate::kafka::published::{highest, is_refusal};
+use crate::options::Options;
+use crate::outbox::error::OutboxError;
+use crate::state::Shared;
+
+/// Up to where the database knows what was published from it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct History {
+    pub(super) epoch: u32,
+    /// Its last window.
+    pub(super) last: i64,
+}
+
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+impl History {
+    /// The highest position that can have been published.
+    pub(super) fn known(self) -> Position {
+        Position::new(self.epoch, u64::try_from(self.last).unwrap_or(0), u64::MAX)
+    }
+
+    /// Looks at the topics before anything is published: a data directory that was copied, or a backup that was taken
+    /// before two promotions, cannot be recognised by the server. Without a new epoch that is above all that was
+    /// published, consumers could take new events for old ones.
+    ///
+    /// # Errors
+    /// [`OutboxError::WentBack`].
+    pub(super) async fn look(
+        self,
+        options: &Options,
+        shared: &Shared,
+        topics: Vec<String>,
+        cancel: &CancellationToken,
+    ) -> Result<(), OutboxError> {
+        let known = self.known();
+        let mut retry = Backoff::new(RETRY);
+        loop {
+            let error = match highest(&options.kafka, &options.source, topics.clone()).await {
+                Ok(Some(published)) if published > known => {
+                    return Err(OutboxError::WentBack { published, known });
+                }
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            if is_refusal(&error) {
+                tracing::warn!(
+                    source = %options.source, %error,
+                    "relay may not read its topics; a database from an older copy is recognised by the server's identity alone"
+                );
+                return Ok(());
+            }
+            // Nothing could be published either.
+            shared.broker_trouble(&error, "looking at what was published");
+            tokio::select! {
+                () = tokio::time::sleep(retry.next()) => {}
+                () = cancel.cancelled() => return Ok(()),
+            }
+        }
+    }
+}
