@@ -44,6 +44,9 @@ pub enum Error {
         /// Kind of the second effect.
         kind: &'static str,
     },
+    /// A test wants it so.
+    #[error(transparent)]
+    Injected(#[from] quadrille_process::fault::Injected),
     /// A reply that was stored cannot be read by this build.
     #[error("{participant}: the stored reply of {method} cannot be read; it was written by another build")]
     StoredReply {
@@ -75,6 +78,8 @@ impl Error {
             Error::Database { source, .. } if is_transient(source) => Verdict::Retry,
             // They are inserted anew.
             Error::PrunedMeanwhile { .. } => Verdict::Retry,
+            // As if the connection had broken.
+            Error::Injected(_) => Verdict::Retry,
             Error::Database { .. } | Error::EffectOutstanding { .. } | Error::StoredReply { .. } => {
                 Verdict::Isolate
             }

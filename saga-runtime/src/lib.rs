@@ -17,6 +17,8 @@ pub mod conformance;
 pub mod consumer;
 /// Connections to PostgreSQL.
 pub mod database;
+/// A store of JSON documents, for whoever has no wishes about columns.
+pub mod documents;
 /// Effects, performed after the commit that decided them.
 pub mod effect;
 /// What can go wrong, and what is done then.
@@ -33,6 +35,8 @@ pub mod outbox;
 pub mod prune;
 /// A Kafka record, owned.
 pub mod record;
+/// Yesterday's events against today's build.
+pub mod replay;
 /// A service: participants on one database, run until it is told to stop.
 pub mod service;
 /// How a participant's state gets into its service's own tables.
@@ -53,6 +57,7 @@ mod trace;
 
 pub use command::{Answer, CommandError, Commands};
 pub use consumer::Options as ConsumerOptions;
+pub use documents::Documents;
 pub use effect::{Call, Failure, Perform};
 pub use engine::Idempotency;
 pub use prune::Retention;

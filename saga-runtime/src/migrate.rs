@@ -40,16 +40,21 @@ pub enum Error {
 }
 
 /// Outbox and engine, then the service's own `service` migrations. Safe when several start at once: each
-/// waits for an advisory lock. Connect as the role that owns the schemas.
+/// waits for an advisory lock. Connect as the role that owns the schemas. A newer database is left as it is.
 ///
 /// # Errors
 /// [`Error::Apply`].
 pub async fn apply(owner: &PgPool, service: &Migrator) -> Result<(), Error> {
-    for (what, migrator) in [
-        ("outbox", &outbox()),
-        ("engine", &engine()),
-        ("the service", service),
+    for (what, mut migrator) in [
+        ("outbox", outbox()),
+        ("engine", engine()),
+        (
+            "the service",
+            Migrator::with_migrations(service.iter().cloned().collect()),
+        ),
     ] {
+        // What a newer build has applied: this one may start again while that one is rolled out.
+        migrator.set_ignore_missing(true);
         migrator
             .run(owner)
             .await

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use saga_core::Participant;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +18,11 @@ delete from saga.command where ctid = any(array(
 
 const INBOX: &str = "select saga.inbox_rotate($1)";
 
+// A process whose clock is far ahead would delete what is to be kept.
+const NOW: &str = "select clock_timestamp()";
+
 /// The statements of this module.
-pub(crate) const STATEMENTS: &[(&str, &str)] = &[("commands", COMMANDS), ("inbox", INBOX)];
+pub(crate) const STATEMENTS: &[(&str, &str)] = &[("commands", COMMANDS), ("inbox", INBOX), ("now", NOW)];
 
 /// Rows that one transaction deletes, so that none of them is long.
 const AT_ONCE: i64 = 1000;
@@ -83,7 +86,7 @@ async fn prune<P: Participant, S: Store<P>>(
     pool: &PgPool,
     retention: Retention,
 ) -> Result<bool, sqlx::Error> {
-    let now = Utc::now();
+    let now: DateTime<Utc> = sqlx::query_scalar(NOW).fetch_one(pool).await?;
     let commands = sqlx::query(COMMANDS)
         .bind(now - retention.commands)
         .bind(AT_ONCE)

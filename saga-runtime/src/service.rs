@@ -220,8 +220,10 @@ impl Service {
                 self.stop.cancel();
             }
         }
-        self.durable.close().await;
-        self.background.close().await;
+        let closed = async { tokio::join!(self.durable.close(), self.background.close()) };
+        if tokio::time::timeout(self.grace, closed).await.is_err() {
+            tracing::warn!("connections to the database are still in use; they end with the process");
+        }
         result
     }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use quadrille_process::fault::{self, Point};
 use saga_core::{Inputs, Participant};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::engine::batch::{Entry, Origin, What};
+use crate::engine::batch::{self, Entry, Origin, What};
 use crate::engine::{Applied, Engine};
 use crate::error::Backoff;
 use crate::metrics as names;
@@ -83,6 +84,12 @@ async fn fire<P: Participant, S: Store<P>>(
         .map(|(id, saga, name, traceparent)| entry(id, saga, name, traceparent))
         .collect();
     if entries.is_empty() {
+        return Ok(false);
+    }
+    if fault::reach(Point::TimerBeforeFire, || batch::about(&entries))
+        .await
+        .is_err()
+    {
         return Ok(false);
     }
     match engine.apply(pool, entries, &mut BTreeMap::new(), stop).await {

@@ -6,6 +6,7 @@ pub(crate) mod idempotency;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quadrille_process::fault::{self, Point};
 use saga_core::Participant;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::database;
-use crate::engine::batch::{Entry, Idempotency, Origin, What};
+use crate::engine::batch::{self, Entry, Idempotency, Origin, What};
 use crate::engine::decide::Reply;
 use crate::engine::{Applied, Engine, Told};
 use crate::metrics as names;
@@ -184,6 +185,8 @@ pub(crate) async fn work<P: Participant, S: Store<P>>(
             }
         }
         if batch.is_empty() {
+            // Nobody can give commands any more, as where a participant takes none: that ends no service.
+            stop.cancelled().await;
             return;
         }
         decide(&engine, &pool, batch).await;
@@ -214,6 +217,17 @@ async fn decide<P: Participant, S: Store<P>>(engine: &Engine<P, S>, pool: &PgPoo
     if entries.is_empty() {
         return;
     }
+    let of_all = if fault::POSSIBLE {
+        batch::about(&entries)
+    } else {
+        Vec::new()
+    };
+    if fault::reach(Point::CommandBeforeDecide, || of_all.clone())
+        .await
+        .is_err()
+    {
+        return;
+    }
     let applied = tokio::time::timeout_at(
         latest,
         engine.apply(
@@ -231,6 +245,9 @@ async fn decide<P: Participant, S: Store<P>>(engine: &Engine<P, S>, pool: &PgPoo
         }
         return;
     };
+    if fault::reach(Point::CommandBeforeAnswer, || of_all).await.is_err() {
+        return;
+    }
     for (entry, told) in replies {
         if let Some(caller) = callers.get_mut(entry).and_then(Option::take) {
             let answer = match told {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use quadrille_process::fault::{self, About, Point};
 use quadrille_process::{Health, Status};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -209,7 +210,13 @@ impl Context {
         self.runtime.block_on(async {
             let mut backoff = Backoff::of_infrastructure();
             loop {
-                match offsets::read(&self.pool, &self.consumer, names).await {
+                let read = async {
+                    fault::reach(Point::ConsumerBeforePlaces, || vec![About::only(self.participant)])
+                        .await
+                        .map_err(|injected| sqlx::Error::Protocol(injected.to_string()))?;
+                    offsets::read(&self.pool, &self.consumer, names).await
+                };
+                match read.await {
                     Ok(places) => return Some(places),
                     Err(error) => {
                         tracing::warn!(participant = self.participant, %error, "cannot read places; the assignment waits");

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use quadrille_process::fault::{self, About, Point};
 use quadrille_process::kafka::KafkaSettings;
 use quadrille_process::{Health, Status};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -26,6 +27,8 @@ use crate::record::Record;
 const POLL: Duration = Duration::from_millis(50);
 /// How often offsets are committed to Kafka, for people and their tools.
 const COMMIT: Duration = Duration::from_secs(1);
+/// How long the group is given to let this process go.
+const LEAVE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Poll {
     pub(crate) participant: &'static str,
@@ -100,7 +103,11 @@ impl Poll {
             self.hold(&consumer, &mut state);
             if committed.elapsed() >= COMMIT {
                 committed = Instant::now();
-                commit(&consumer, &mut to_commit, CommitMode::Async);
+                let whose = || vec![About::only(self.participant)];
+                let reached = fault::reach(Point::ConsumerBeforeOffsets, whose);
+                if self.runtime.block_on(reached).is_ok() {
+                    commit(&consumer, &mut to_commit, CommitMode::Async);
+                }
             }
         };
         // The workers' boxes close; they finish what they have and are waited for by the caller, whose last
@@ -113,6 +120,7 @@ impl Poll {
         }
         commit(&consumer, &mut to_commit, CommitMode::Sync);
         consumer.unsubscribe();
+        leave(self.participant, consumer);
         result
     }
 
@@ -126,6 +134,8 @@ impl Poll {
             ("statistics.interval.ms", "2000"),
             ("reconnect.backoff.max.ms", "2000"),
             ("heartbeat.interval.ms", "1000"),
+            // How soon partitions are read that a topic has got since.
+            ("topic.metadata.refresh.interval.ms", "10000"),
         ] {
             config.set(key, value);
         }
@@ -303,6 +313,26 @@ impl Poll {
 
     fn worker(&self, partition: i32) -> usize {
         usize::try_from(partition).unwrap_or(0) % self.workers.len()
+    }
+}
+
+/// Leaves the group. librdkafka sets itself no limit for that; who must end would wait with it. What it has not done in
+/// time ends with the process.
+fn leave(participant: &'static str, consumer: BaseConsumer<Context>) {
+    let (left, has_left) = mpsc::channel();
+    let closing = std::thread::Builder::new()
+        .name("consumer-close".to_owned())
+        .spawn(move || {
+            drop(consumer);
+            // Nobody waits any more: then it was told below.
+            left.send(()).ok();
+        });
+    if closing.is_ok() && has_left.recv_timeout(LEAVE) == Err(mpsc::RecvTimeoutError::Timeout) {
+        tracing::warn!(
+            participant,
+            waited_s = LEAVE.as_secs(),
+            "the consumer did not leave its group in time; its partitions are free when its session times out"
+        );
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, mpsc};
 
+use quadrille_process::fault::{self, Point};
 use quadrille_process::{Health, Status};
 use saga_core::{Participant, Position};
 use sqlx::PgPool;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::consumer::queue::Receiver;
 use crate::consumer::reading::{self, Reading};
-use crate::engine::batch::{Entry, Origin, What};
+use crate::engine::batch::{self, Entry, Origin, What};
 use crate::engine::offsets::{self, Place};
 use crate::engine::{Applied, Engine};
 use crate::error::Backoff;
@@ -105,6 +106,11 @@ impl<P: Participant, S: Store<P>> Worker<P, S> {
         if entries.is_empty() {
             return;
         }
+        let of_all = if fault::POSSIBLE {
+            batch::about(&entries)
+        } else {
+            Vec::new()
+        };
         let touched: BTreeSet<Partition> = entries.iter().filter_map(|entry| partition_of(entry)).collect();
         let mut expected: BTreeMap<Partition, i64> = touched
             .iter()
@@ -112,6 +118,8 @@ impl<P: Participant, S: Store<P>> Worker<P, S> {
             .collect();
         match self.engine.apply(&self.pool, entries, &mut expected, stop).await {
             Applied::Done { .. } => {
+                // It cannot fail here.
+                fault::reach(Point::ConsumerAfterBatch, || of_all).await.ok();
                 for (partition, next_offset) in expected {
                     if let Some(place) = self.places.get_mut(&partition) {
                         place.next_offset = next_offset;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use quadrille_process::fault::{self, About, Point};
 use saga_core::{Inputs, Participant, RawOutcome};
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -118,12 +119,14 @@ pub(crate) async fn run<P: Participant, S: Store<P>>(
                 tracing::warn!(participant = P::NAME, %error, wait_ms = wait.as_millis(), "cannot claim effects");
                 wait
             }
-            Ok(claimed) => {
+            Ok(mut claimed) => {
                 backoff.reset();
-                if !claimed.is_empty() {
-                    quadrille_process::fault::point("effect::after_claim").await;
-                }
                 let full = claimed.len() == free;
+                let of_all = || claimed.iter().map(about).collect();
+                if fault::reach(Point::EffectAfterClaim, of_all).await.is_err() {
+                    // Nobody heard that they are ours: they are due again when the claim ends.
+                    claimed.clear();
+                }
                 for one in claimed {
                     let Ok(permit) = Arc::clone(&slots).try_acquire_owned() else {
                         break;
@@ -174,6 +177,9 @@ async fn claim<P: Participant>(
     pauses: &Pauses,
     limit: usize,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
+    fault::reach(Point::EffectBeforeClaim, || vec![About::only(P::NAME)])
+        .await
+        .map_err(|injected| sqlx::Error::Protocol(injected.to_string()))?;
     let lease = performers.call_timeout_max() + options.lease_margin;
     // On a connection with synchronous_commit: a claim that a crash undoes, and with it perhaps the decision,
     // would leave a call in the world that nobody here remembers.
@@ -212,6 +218,9 @@ async fn call(
     }
     let started = Instant::now();
     let result = async {
+        fault::reach(Point::EffectBeforeCall, || vec![about(&claimed)])
+            .await
+            .map_err(Failure::new)?;
         tokio::time::timeout(policy.call_timeout, performer.call(raw))
             .await
             .unwrap_or_else(|_| {
@@ -223,7 +232,10 @@ async fn call(
     }
     .instrument(span)
     .await;
-    quadrille_process::fault::point("effect::after_call").await;
+    let result = match fault::reach(Point::EffectAfterCall, || vec![about(&claimed)]).await {
+        Ok(()) => result,
+        Err(injected) => Err(Failure::new(injected)),
+    };
     let (outcome, label) = match result {
         Ok(answer) => (RawOutcome::Answered(answer), "answered"),
         Err(failure) if policy.is_exhausted(attempt) => {
@@ -263,6 +275,12 @@ async fn call(
     metrics::counter!(names::EFFECT_CALLS, &labels).increment(1);
     metrics::histogram!(names::EFFECT_SECONDS, "participant" => participant, "kind" => claimed.kind.clone())
         .record(started.elapsed());
+    if fault::reach(Point::EffectBeforeAnswer, || vec![about(&claimed)])
+        .await
+        .is_err()
+    {
+        return;
+    }
     // The feed ends after the last sender: it cannot be gone before.
     drop(
         answers
@@ -292,6 +310,12 @@ async fn postpone(
         wait_ms = wait.as_millis(),
         "a call gave no definite answer; it will be made again"
     );
+    if fault::reach(Point::EffectBeforePostpone, || vec![about(claimed)])
+        .await
+        .is_err()
+    {
+        return;
+    }
     let why: String = failure.why.replace('\0', "").chars().take(500).collect();
     let written = sqlx::query(POSTPONE)
         .bind(claimed.id)
@@ -367,6 +391,11 @@ fn entry<P: Participant>(answered: &Answered) -> Option<Entry<P>> {
         id: saga_core::id::of_outcome(claimed.id, number),
         traceparent: claimed.traceparent.clone(),
     })
+}
+
+/// For fault points.
+fn about(claimed: &Claimed) -> About {
+    About::new(&claimed.saga, claimed.kind.as_str())
 }
 
 async fn count(durable: &PgPool, participant: &'static str) {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use saga_core::{Participant, Position};
+use quadrille_process::fault::About;
+use saga_core::{Inputs as _, Participant, Position};
 use uuid::Uuid;
 
 use crate::record::Record;
@@ -83,5 +84,25 @@ impl<P: Participant> Entry<P> {
             What::Input { saga, .. } => saga.as_ref(),
             What::Undecodable { .. } | What::Pass => None,
         }
+    }
+}
+
+/// Whose inputs are in a batch, for fault points.
+pub(crate) fn about<P: Participant>(entries: &[Entry<P>]) -> Vec<About> {
+    entries.iter().filter_map(about_one).collect()
+}
+
+/// Those of them that came as records, and move an offset.
+pub(crate) fn about_records<P: Participant>(entries: &[Entry<P>]) -> Vec<About> {
+    let records = entries
+        .iter()
+        .filter(|entry| matches!(entry.origin, Origin::Record { .. }));
+    records.filter_map(about_one).collect()
+}
+
+fn about_one<P: Participant>(entry: &Entry<P>) -> Option<About> {
+    match &entry.what {
+        What::Input { input, saga } => Some(About::new(saga.as_ref()?, input.spec().name)),
+        What::Undecodable { .. } | What::Pass => None,
     }
 }

@@ -74,7 +74,8 @@ pub(crate) struct NewEffect {
 pub(crate) enum TimerChange {
     Set {
         id: Uuid,
-        due_at: DateTime<Utc>,
+        /// From the moment when it is written.
+        after_us: i64,
         traceparent: Option<String>,
     },
     Cancel,
@@ -309,9 +310,10 @@ fn encode<P: Participant>(
                     Timer::Cancel => TimerChange::Cancel,
                     Timer::In(after) => TimerChange::Set {
                         id,
-                        due_at: chrono::Duration::from_std(after)
+                        after_us: chrono::Duration::from_std(after)
                             .ok()
-                            .and_then(|after| now.checked_add_signed(after))
+                            .filter(|after| now.checked_add_signed(*after).is_some())
+                            .and_then(|after| after.num_microseconds())
                             .ok_or_else(|| format!("timer {name} is further away than a calendar reaches"))?,
                         traceparent: traceparent.map(str::to_owned),
                     },

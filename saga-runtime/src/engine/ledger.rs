@@ -53,10 +53,12 @@ select id, $1, saga, kind, payload, traceparent
            first_called_at = null, last_error = null, outcome = 0
      where e.due_at is null";
 
+// It fires on the database's clock, so it is set on that clock: two processes, and the same process after its clock was
+// corrected, mean the same moment.
 const SET_TIMERS: &str = "\
 insert into saga.timer as t (participant, saga, name, id, due_at, traceparent)
-select $1, saga, name, id, due_at, traceparent
-  from unnest($2::text[], $3::text[], $4::uuid[], $5::timestamptz[], $6::text[]) as n (saga, name, id, due_at, traceparent)
+select $1, saga, name, id, clock_timestamp() + after_us * interval '1 microsecond', traceparent
+  from unnest($2::text[], $3::text[], $4::uuid[], $5::int8[], $6::text[]) as n (saga, name, id, after_us, traceparent)
     on conflict (participant, saga, name) do update
        set id = excluded.id, due_at = excluded.due_at, traceparent = excluded.traceparent";
 
@@ -272,7 +274,7 @@ pub(crate) async fn write_timers(
 ) -> Result<(), sqlx::Error> {
     let (mut cancelled_sagas, mut cancelled_names) = (Vec::new(), Vec::new());
     let (mut sagas, mut names, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut dues, mut contexts) = (Vec::new(), Vec::new());
+    let (mut afters, mut contexts) = (Vec::new(), Vec::new());
     for ((saga, name), change) in timers {
         match change {
             TimerChange::Cancel => {
@@ -281,13 +283,13 @@ pub(crate) async fn write_timers(
             }
             TimerChange::Set {
                 id,
-                due_at,
+                after_us,
                 traceparent,
             } => {
                 sagas.push(saga.as_str());
                 names.push(*name);
                 ids.push(*id);
-                dues.push(*due_at);
+                afters.push(*after_us);
                 contexts.push(traceparent.as_deref());
             }
         }
@@ -306,7 +308,7 @@ pub(crate) async fn write_timers(
             .bind(sagas)
             .bind(names)
             .bind(ids)
-            .bind(dues)
+            .bind(afters)
             .bind(contexts)
             .execute(tx)
             .await?;

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::Utc;
+use quadrille_process::fault::{self, Point};
 use saga_core::{Participant, Rows};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::{Notify, broadcast};
@@ -90,17 +91,17 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
         entries: &[Entry<P>],
         expected: &BTreeMap<(String, i32), i64>,
     ) -> Result<Committed<P>, Error> {
-        quadrille_process::fault::point("engine::before_begin").await;
+        fault::reach(Point::EngineBeforeBegin, || batch::about(entries)).await?;
         let mut tx = pool
             .begin()
             .await
             .map_err(|source| self.failed("begin a transaction", source))?;
         let (decided, committed) = self.fill(&mut tx, entries, expected).await?;
-        quadrille_process::fault::point("engine::before_commit").await;
+        fault::reach(Point::EngineBeforeCommit, || batch::about(entries)).await?;
         tx.commit()
             .await
             .map_err(|source| self.failed("commit", source))?;
-        quadrille_process::fault::point("engine::after_commit").await;
+        fault::reach(Point::EngineAfterCommit, || batch::about(entries)).await?;
         self.tell(&decided);
         Ok(committed)
     }
@@ -123,6 +124,7 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
                 },
                 offsets::ClaimError::Database(source) => self.failed("move the offset", source),
             })?;
+        fault::reach(Point::EngineAfterOffset, || batch::about_records(entries)).await?;
 
         let mut asked = idempotency::claim(tx, entries)
             .await

@@ -56,6 +56,24 @@ async fn the_first_answer_is_the_answer() -> Result<()> {
     service.stop().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_handle_is_dropped_goes_on() -> Result<()> {
+    let world = World::new().await?;
+    let service = world.start("a").await?;
+    let meanwhile = async {
+        world.send(&Made {
+            id: "v".into(),
+            n: 1,
+            what: String::new(),
+        })?;
+        world.flush()?;
+        world
+            .until("select count(*) from visit where seen = '{1}'", 1)
+            .await
+    };
+    service.without_handle(meanwhile).await
+}
+
 /// A shared row goes after `load_shared` has found it and before it has locked it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shared_row_that_is_pruned_while_it_is_being_locked_is_kept() -> Result<()> {

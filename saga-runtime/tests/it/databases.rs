@@ -11,7 +11,7 @@ use sqlx::postgres::PgPoolOptions;
 
 use crate::acting::pay;
 use crate::kiosk::Made;
-use crate::world::{PATIENCE, World};
+use crate::world::{MIGRATOR, PATIENCE, World};
 
 /// A PostgreSQL that lets in nobody who does not encrypt.
 async fn secure() -> Result<TestStack> {
@@ -55,6 +55,26 @@ async fn port(url: &str) -> Result<u16> {
 fn port_of(address: &str) -> u16 {
     let (_, port) = address.rsplit_once(':').expect("host:port");
     port.parse().expect("a port")
+}
+
+/// Processes of the old build start again while those of a new one come up, which has migrated.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_starts_on_a_database_that_is_newer_than_itself() -> Result<()> {
+    let world = World::new().await?;
+    for table in ["saga._outbox_migrations", "saga._migrations", "_sqlx_migrations"] {
+        let newer = format!(
+            "insert into {table} (version, description, success, checksum, execution_time)
+             values (99999999999999, 'of tomorrow', true, '\\x00', 0)"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(newer))
+            .execute(&world.admin)
+            .await?;
+    }
+    saga_runtime::migrate::apply(&world.admin, &MIGRATOR).await?;
+    saga_runtime::migrate::check(&world.admin, &MIGRATOR).await?;
+    let running = world.start("old").await?;
+    running.stop().await?;
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,7 +77,7 @@ pub(crate) enum Out {
     Closing(Timer),
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Visit {
     pub(crate) seen: Vec<i32>,
     pub(crate) told: Vec<String>,

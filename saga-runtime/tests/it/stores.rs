@@ -2,7 +2,7 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use saga_runtime::conformance::{self, Samples};
 use saga_runtime::store::Rows;
-use saga_runtime::{Saved, Store};
+use saga_runtime::{Documents, Saved, Store};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
@@ -29,6 +29,63 @@ fn samples() -> Samples<Kiosk> {
 async fn the_store_of_these_tests_does_what_every_store_has_to_do() -> Result<()> {
     let world = World::new().await?;
     Ok(conformance::check(&world.admin, &Kiosk, &Pg, &samples()).await?)
+}
+
+fn documents() -> Documents<Kiosk> {
+    Documents::new("visit_document").shared("till_document")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_do_what_every_store_has_to_do() -> Result<()> {
+    let world = World::new().await?;
+    Ok(conformance::check(&world.admin, &Kiosk, &documents(), &samples()).await?)
+}
+
+/// What is parked may still be replayed, so its barrier stays; what says nothing goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_are_found_and_pruned() -> Result<()> {
+    let world = World::new().await?;
+    world
+        .run("insert into saga.parked_key (participant, key, reason) values ('kiosk', 'parked', 'a test')")
+        .await?;
+    world
+        .run("insert into visit_document (key, asked_at) values ('blank', now() - interval '1 day')")
+        .await?;
+    let long_ago = Utc::now() - chrono::TimeDelta::days(60);
+    let mut tx = world.admin.begin().await?;
+    let ended = |key: &str| Saved::<Kiosk> {
+        key: key.to_owned(),
+        state: Visit::default(),
+        ended: true,
+    };
+    let sagas = ["over", "parked"].map(ended);
+    let keys: Vec<String> = sagas.iter().map(|saga| saga.key.clone()).collect();
+    documents().load(&mut tx, &keys).await?;
+    documents().load_shared(&mut tx, &["a".to_owned()]).await?;
+    let rows = [("a".to_owned(), 7)];
+    documents().save(&mut tx, &sagas, &rows, long_ago).await?;
+    tx.commit().await?;
+    assert_eq!(
+        documents().find_shared(&world.admin, &"a".to_owned()).await?,
+        Some(7)
+    );
+    assert_eq!(
+        documents().find_shared(&world.admin, &"b".to_owned()).await?,
+        None
+    );
+
+    let mut tx = world.admin.begin().await?;
+    let yesterday = Utc::now() - chrono::TimeDelta::days(1);
+    assert_eq!(documents().prune(&mut tx, yesterday, 10).await?, 1);
+    assert_eq!(documents().prune_blank(&mut tx, Utc::now(), 10).await?, 1);
+    tx.commit().await?;
+    let found = |key: &'static str| {
+        let pool = world.admin.clone();
+        async move { documents().find(&pool, &key.to_owned()).await }
+    };
+    assert_eq!(found("over").await?, None);
+    assert_eq!(found("parked").await?, Some(Visit::default()));
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,7 +26,7 @@ use uuid::Uuid;
 use crate::kiosk::{Greeter, Kiosk, Made, Pg};
 
 pub(crate) const PARTITIONS: i32 = 4;
-static MIGRATOR: Migrator = sqlx::migrate!("./tests/it/migrations");
+pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("./tests/it/migrations");
 /// How many transactions wait for a lock.
 pub(crate) const WAITING: &str =
     "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
@@ -294,6 +294,19 @@ impl Running {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Drops the handle, as a service does that takes no commands; then stops.
+    pub(crate) async fn without_handle(self, meanwhile: impl Future<Output = Result<()>>) -> Result<()> {
+        let Self {
+            handle, task, stop, ..
+        } = self;
+        drop(handle);
+        meanwhile.await?;
+        stop.cancel();
+        Ok(tokio::time::timeout(PATIENCE, task)
+            .await
+            .context("the service did not stop")???)
     }
 
     /// As SIGTERM would.
