@@ -1,0 +1,66 @@
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// Where each program of a workspace is.
+type Built = Arc<BTreeMap<String, PathBuf>>;
+
+/// Builds the programs of the workspace that this folder is in, with cargo's progress on the terminal; once in the life of a
+/// process.
+///
+/// They are built with fault points, which no other build has: so they are linked to elsewhere before anybody
+/// else builds the same programs without.
+///
+/// # Errors
+/// If they do not build.
+pub fn built(workspace: &Path) -> Result<Built> {
+    static BUILT: Mutex<BTreeMap<PathBuf, Built>> = Mutex::new(BTreeMap::new());
+    let mut known = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(built) = known.get(workspace) {
+        return Ok(Arc::clone(built));
+    }
+    let built = Arc::new(build(workspace)?);
+    known.insert(workspace.to_owned(), Arc::clone(&built));
+    Ok(built)
+}
+
+/// Puts a program below `dir`, so that whoever cleans up knows whose process it is.
+///
+/// # Errors
+/// If it is not there, or the file system refuses.
+pub fn place(from: &Path, dir: &Path, name: &str) -> Result<PathBuf> {
+    let to = dir.join(name);
+    // On another file system it has to be a copy.
+    std::fs::hard_link(from, &to)
+        .or_else(|_| std::fs::copy(from, &to).map(drop))
+        .with_context(|| format!("link {} to {}", from.display(), to.display()))?;
+    Ok(to)
+}
+
+fn build(workspace: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    local_stack::forget_outer_cargo(&mut cargo)
+        .args(["build", "--bins", "--message-format=json-render-diagnostics"])
+        // Of the whole workspace: another selection of packages has other features of the dependencies, which would
+        // all be built once more.
+        .args(["--workspace", "--features", "quadrille-process/fault-points"])
+        .current_dir(workspace)
+        .stdout(Stdio::piped());
+    eprintln!("building the programs with their fault points");
+    let mut child = cargo.spawn().context("start cargo")?;
+    let mut programs = BTreeMap::new();
+    let messages = BufReader::new(child.stdout.take().context("cargo's output")?);
+    for line in messages.lines() {
+        let message: serde_json::Value = serde_json::from_str(&line?).context("a message of cargo")?;
+        if let Some(path) = message["executable"].as_str() {
+            let name = message["target"]["name"].as_str().unwrap_or_default();
+            programs.insert(name.to_owned(), PathBuf::from(path));
+        }
+    }
+    ensure!(child.wait()?.success(), "the programs do not build");
+    Ok(programs)
+}
