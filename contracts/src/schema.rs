@@ -1,14 +1,40 @@
 //! The JSON Schema of each event, by its name and version.
 
-use saga_core::Event;
+use saga_core::{DecodeError, Event};
 use schemars::{JsonSchema, Schema, schema_for};
 
 use crate::{order, payment, product, stock};
 
 /// `("order.created/1", schema)` of every event, as this build writes it.
 pub fn all() -> Vec<(&'static str, Schema)> {
-    fn of<E: Event + JsonSchema>() -> (&'static str, Schema) {
-        (E::SCHEMA, schema_for!(E))
+    published()
+        .into_iter()
+        .map(|event| (event.name, event.schema))
+        .collect()
+}
+
+/// Whether this build reads a version of an event, itself or through an upcaster. `None`: there is no such event.
+pub fn reads(name: &str, version: u32) -> Option<bool> {
+    published()
+        .into_iter()
+        .find(|event| event.name.split_once('/').is_some_and(|(known, _)| known == name))
+        .map(|event| (event.reads)(version))
+}
+
+struct Published {
+    name: &'static str,
+    schema: Schema,
+    reads: fn(u32) -> bool,
+}
+
+fn published() -> Vec<Published> {
+    fn of<E: Event + JsonSchema>() -> Published {
+        Published {
+            name: E::SCHEMA,
+            schema: schema_for!(E),
+            // What it says of the payload is another matter.
+            reads: |version| !matches!(E::decode(version, b""), Err(DecodeError::UnknownVersion { .. })),
+        }
     }
     vec![
         of::<order::Created>(),
