@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use inventory::participant::Inventory;
 use inventory::{Config, run_until_stopped};
 use quadrille_process::{about, run};
 
@@ -10,5 +11,8 @@ use quadrille_process::{about, run};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = saga_runtime::replay::if_asked(&Inventory::default()) {
+        return code;
+    }
     run(about!("INVENTORY"), Config::read, run_until_stopped)
 }

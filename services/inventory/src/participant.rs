@@ -15,6 +15,9 @@ pub use shelf::Shelf;
 /// The stock of one product.
 mod shelf;
 
+/// What no topic records of it.
+mod replay;
+
 #[cfg(test)]
 mod tests;
 

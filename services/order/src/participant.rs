@@ -25,6 +25,9 @@ mod pricing;
 /// What the service knows of one order.
 mod state;
 
+/// What no topic records of it.
+mod replay;
+
 #[cfg(test)]
 mod tests;
 

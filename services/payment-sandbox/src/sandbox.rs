@@ -88,7 +88,7 @@ impl Sandbox {
             .map_err(|cause| StartError::Listen { listen, cause })?;
 
         let bell = Arc::new(Notify::new());
-        let (hold, held) = watch::channel(false);
+        let (hold, held) = watch::channel(webhooks::Held::default());
         let (ledger, writer) = Ledger::open(store.clone());
         let sender = webhooks::Sender {
             store: store.clone(),

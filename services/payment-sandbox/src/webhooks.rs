@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -31,8 +32,17 @@ pub(crate) struct Sender {
     pub(crate) attempts_max: i32,
     /// Rung when a webhook was written, so that it need not wait for the next round.
     pub(crate) bell: Arc<Notify>,
-    /// While true nothing is sent: a test that wants webhooks to be late.
-    pub(crate) held: watch::Receiver<bool>,
+    /// What is not sent.
+    pub(crate) held: watch::Receiver<Held>,
+}
+
+/// What a test wants to be late.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// All webhooks.
+    pub(crate) all: bool,
+    /// Those about these references.
+    pub(crate) references: BTreeSet<String>,
 }
 
 /// The client that webhooks are sent with. A redirect is a failure, as the specification asks.
@@ -48,7 +58,7 @@ impl Sender {
     /// Runs until it is told to stop; an attempt under way is finished.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {
-            if *self.held.borrow_and_update() {
+            if self.held.borrow_and_update().all {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     changed = self.held.changed() => if changed.is_err() { return },
@@ -75,7 +85,8 @@ impl Sender {
     }
 
     async fn round(&self) -> Result<usize, crate::store::StoreError> {
-        let due = self.store.claim_webhooks(LEASE, WIDTH).await?;
+        let held: Vec<String> = self.held.borrow().references.iter().cloned().collect();
+        let due = self.store.claim_webhooks(LEASE, WIDTH, &held).await?;
         let sent = due.len();
         for outcome in join_all(due.iter().map(|due| self.attempt(due))).await {
             outcome?;

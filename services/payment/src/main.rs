@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use payment::participant::Payments;
 use payment::{Config, run_until_stopped};
 use quadrille_process::{about, run};
 
@@ -10,5 +11,8 @@ use quadrille_process::{about, run};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = saga_runtime::replay::if_asked(&Payments::default()) {
+        return code;
+    }
     run(about!("PAYMENT"), Config::read, run_until_stopped)
 }

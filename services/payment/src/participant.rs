@@ -34,6 +34,9 @@ mod on_page;
 /// What it knows of one payment.
 mod state;
 
+/// What no topic records of it.
+mod replay;
+
 #[cfg(test)]
 mod tests;
 

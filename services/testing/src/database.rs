@@ -13,8 +13,11 @@ pub struct Database {
 }
 
 impl Database {
-    /// Makes it, with the service's roles.
-    pub(crate) async fn create(admin_url: &str, service: &'static str, name: String) -> Result<Self> {
+    /// Makes it, with the service's roles, on the server of a superuser's URL.
+    ///
+    /// # Errors
+    /// If the server is not there, or has a database of this name.
+    pub async fn create(admin_url: &str, service: &'static str, name: String) -> Result<Self> {
         let mut admin = PgConnection::connect(admin_url).await?;
         // Roles are the whole cluster's, and tests run at the same time. The lock ends with the connection.
         let mut roles = "select pg_advisory_lock(20260801);".to_owned();

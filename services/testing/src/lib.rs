@@ -17,4 +17,4 @@ mod world;
 
 pub use database::Database;
 pub use statements::prepare;
-pub use world::{World, until};
+pub use world::{PATIENCE, World, until, within};

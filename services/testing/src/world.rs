@@ -18,7 +18,7 @@ use crate::database::Database;
 use crate::events::Topics;
 
 /// Nothing that a test waits for takes so long, whatever else the machine does.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const PUBLISHED: &str = "\
 select type, convert_from(payload, 'UTF8')::jsonb from saga.outbox where aggregateid = $1 order by position";
@@ -192,6 +192,15 @@ impl fmt::Debug for World {
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
     }
+}
+
+/// Waits for what should come by itself.
+///
+/// # Errors
+/// If it does not come.
+pub async fn within<F: Future>(what: &str, future: F) -> Result<F::Output> {
+    let came = tokio::time::timeout(PATIENCE, future).await;
+    came.map_err(|_| anyhow::anyhow!("never: {what}"))
 }
 
 /// Asks again until it holds.

@@ -10,10 +10,10 @@ use quadrille_process::Failure;
 use quadrille_proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use quadrille_proto::inventory::v1::{ReceiveStockRequest, ReceiveStockResponse};
 use saga_core::{Currency, Money};
-use service_testing::World;
+use service_testing::{PATIENCE, World, within};
 use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use uuid::Uuid;
 
@@ -32,7 +32,8 @@ impl Shop {
         let process = world.process()?;
         let config = world.env(&[]).build(Config::read)?;
         let running = Running::start(config, &process).await.map_err(failed)?;
-        let api = InventoryServiceClient::connect(format!("http://{}", running.grpc)).await?;
+        let channel = Endpoint::from_shared(format!("http://{}", running.grpc))?.timeout(PATIENCE);
+        let api = InventoryServiceClient::new(channel.connect().await?);
         Ok(Self {
             world,
             api,
@@ -43,7 +44,7 @@ impl Shop {
 
     pub(crate) async fn close(self) -> Result<()> {
         drop(self.stop);
-        self.ended.await?.map_err(failed)
+        within("the service stops", self.ended).await??.map_err(failed)
     }
 
     pub(crate) async fn receive(&self, product_id: ProductId, quantity: i64) -> Result<()> {

@@ -11,7 +11,7 @@ use quadrille_proto::order::v1::{
 };
 use quadrille_proto::r#type::v1::Money;
 use saga_core::Event;
-use service_testing::{World, until};
+use service_testing::{World, until, within};
 use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
 use tonic::transport::Channel;
@@ -65,7 +65,11 @@ impl Shop {
     /// Tells it to stop, and waits until it did.
     pub(crate) async fn close(self) {
         drop(self.stop);
-        self.service.await.unwrap().unwrap();
+        within("the service stops", self.service)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
     }
 
     /// A product at this price, as if the catalogue had published it long ago.

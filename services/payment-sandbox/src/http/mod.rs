@@ -48,6 +48,7 @@ use crate::idempotency::InFlight;
 use crate::ledger::Ledger;
 use crate::store::Store;
 use crate::token::Refusals;
+use crate::webhooks::Held;
 
 /// What handlers share.
 #[derive(Debug, Clone)]
@@ -64,7 +65,7 @@ pub(crate) struct App {
     /// Rung when a webhook was written.
     pub(crate) bell: Arc<Notify>,
     /// Holds webhooks back.
-    pub(crate) hold: watch::Sender<bool>,
+    pub(crate) hold: watch::Sender<Held>,
     pub(crate) stop: CancellationToken,
 }
 

@@ -55,12 +55,20 @@ pub(super) async fn forget(State(app): State<App>, body: axum::body::Bytes) -> R
 #[derive(Debug, Deserialize)]
 pub(super) struct Hold {
     held: bool,
+    #[serde(default)]
+    reference: Option<String>,
 }
 
-/// `POST /v1/test/webhooks`: holds all webhooks back, or lets them go.
+/// `POST /v1/test/webhooks`: holds all webhooks back, or those about a reference, or lets them go.
 pub(super) async fn hold(State(app): State<App>, Body(hold): Body<Hold>) -> Json<Value> {
-    app.hold.send_replace(hold.held);
-    Json(json!({ "held": hold.held }))
+    let Hold { held, reference } = hold;
+    let answer = json!({ "held": held, "reference": reference });
+    app.hold.send_modify(|now| match reference {
+        None => now.all = held,
+        Some(reference) if held => drop(now.references.insert(reference)),
+        Some(reference) => drop(now.references.remove(&reference)),
+    });
+    Json(answer)
 }
 
 #[derive(Debug, Deserialize)]

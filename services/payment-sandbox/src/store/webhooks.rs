@@ -12,7 +12,8 @@ pub(super) const TELL: &str = "insert into webhook (id, type, reference, body) v
 /// Takes what is due. Until the lease is over nobody else takes it; if we die, it is due again then.
 const CLAIM: &str = "
 update webhook set attempts = attempts + 1, due_at = now() + make_interval(secs => $1)
-where id in (select id from webhook where due_at <= now() order by due_at limit $2 for update skip locked)
+where id in (select id from webhook where due_at <= now() and reference <> all($3)
+             order by due_at limit $2 for update skip locked)
 returning id, body, attempts";
 
 const DELIVERED: &str =
@@ -78,11 +79,17 @@ impl From<Uuid> for WebhookId {
 }
 
 impl Store {
-    /// Takes up to `limit` webhooks that are due, for as long as `lease`.
-    pub(crate) async fn claim_webhooks(&self, lease: Duration, limit: i64) -> Result<Vec<Due>, StoreError> {
+    /// Takes up to `limit` webhooks that are due and not held, for as long as `lease`.
+    pub(crate) async fn claim_webhooks(
+        &self,
+        lease: Duration,
+        limit: i64,
+        held: &[String],
+    ) -> Result<Vec<Due>, StoreError> {
         let due: Vec<(Uuid, String, i32)> = sqlx::query_as(CLAIM)
             .bind(lease.as_secs_f64())
             .bind(limit)
+            .bind(held)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("claiming webhooks", ""))?;

@@ -3,6 +3,7 @@ use std::time::SystemTime;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode};
+use quadrille_process::fault::{self, About, Point};
 use quadrille_process::webhook::{self, ID, SIGNATURE, TIMESTAMP};
 use quadrille_process::{Chain, telemetry};
 use saga_runtime::{CommandError, Idempotency};
@@ -100,6 +101,11 @@ impl Endpoint {
             })?
             .ok_or_else(|| unknown(format_args!("there is no payment {payment_id}")))?;
         Span::current().record("saga", field::display(order_id));
+        let about = || vec![About::new(order_id, "webhook")];
+        let interrupted = |injected| Problem::later("unavailable", injected);
+        fault::reach(Point::WebhookBeforeNote, about)
+            .await
+            .map_err(interrupted)?;
         let idempotency = Idempotency {
             owner: "provider".to_owned(),
             method: "webhook".to_owned(),
@@ -121,6 +127,9 @@ impl Endpoint {
             )
             .await
             .map_err(not_noted)?;
+        fault::reach(Point::WebhookAfterNote, about)
+            .await
+            .map_err(interrupted)?;
         Ok(if answer.replayed { "repeated" } else { "noted" })
     }
 }

@@ -22,12 +22,12 @@ use quadrille_proto::payment::v1::{GetPaymentRequest, Payment, PaymentStatus};
 use reqwest::{Client, Method};
 use saga_core::{Currency, Money};
 use serde_json::{Value, json};
-use service_testing::{World, until};
+use service_testing::{PATIENCE, World, until, within};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -84,8 +84,9 @@ impl Till {
         let running = Running::start(config, &process).await.map_err(failed)?;
         let webhook = format!("http://{}{}", running.webhook, payment::webhook::PATH);
         door.set(webhook.clone()).ok().context("the door is set once")?;
+        let channel = Endpoint::from_shared(format!("http://{}", running.grpc))?.timeout(PATIENCE);
         Ok(Self {
-            api: PaymentServiceClient::connect(format!("http://{}", running.grpc)).await?,
+            api: PaymentServiceClient::new(channel.connect().await?),
             world,
             webhook,
             client: Client::new(),
@@ -103,7 +104,7 @@ impl Till {
             .await?;
         ensure!(parked.is_empty(), "parked: {parked:?}");
         drop(self.stop);
-        self.ended.await?.map_err(failed)?;
+        within("the service stops", self.ended).await??.map_err(failed)?;
         drop(self.provider_stop);
         Ok(())
     }

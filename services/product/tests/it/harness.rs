@@ -5,7 +5,7 @@ use quadrille_process::Failure;
 use quadrille_proto::product::v1::product_service_client::ProductServiceClient;
 use quadrille_proto::product::v1::{CreateProductRequest, Product};
 use quadrille_proto::r#type::v1::Money;
-use service_testing::World;
+use service_testing::{World, within};
 use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
 use tonic::transport::Channel;
@@ -50,7 +50,11 @@ impl Shop {
     /// Tells it to stop, and waits until it did.
     pub(crate) async fn close(self) {
         drop(self.stop);
-        self.service.await.unwrap().unwrap();
+        within("the service stops", self.service)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
     }
 
     pub(crate) async fn create(&self, request: Request<CreateProductRequest>) -> Result<Product, Status> {
