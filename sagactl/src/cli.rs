@@ -15,13 +15,15 @@ Exit codes:
   64  called or configured wrongly
   69  something that we need does not answer
   70  anything that should not have happened
+  73  something is where a file should be written
 
 Where things are comes from flags, then from the environment (SAGACTL_K, then QUADRILLE_K), then from the
 local stack of the checkout that you are in; `eval \"$(local-stack env)\"` sets the environment.";
 
 /// The command line of Quadrille: places and watches orders, shows sagas, mends what is stuck.
 #[derive(Debug, Parser)]
-#[command(name = "sagactl", version, about, after_help = AFTER_HELP, propagate_version = true)]
+// In an image the program has another name.
+#[command(name = "sagactl", bin_name = "sagactl", version, about, after_help = AFTER_HELP, propagate_version = true)]
 struct Cli {
     #[command(flatten)]
     shared: Shared,
@@ -67,10 +69,16 @@ enum Verb {
     Paused,
     /// Shows what has yet to be published.
     Outbox(verbs::outbox::Arguments),
+    /// Says whether anything was lost, reordered, unbalanced, or waits for too long.
+    Audit(verbs::audit::Arguments),
+    /// Puts what the topics hold to the decisions of another build.
+    Replay(verbs::replay::Arguments),
     /// Lists topics and shows what is in them.
     Topics(verbs::topics::Arguments),
     /// Plays three orders on a running stack and tells what happens.
     Demo(verbs::demo::Arguments),
+    /// Writes the rooms of a new service.
+    New(verbs::new::Arguments),
     /// Makes databases, roles, tables and topics, or brings them up to date.
     Migrate(verbs::migrate::Arguments),
 }
@@ -123,8 +131,11 @@ async fn act(cli: Cli) -> Result<Code, Failure> {
         Verb::Resume(arguments) => verbs::pause::resume(arguments, settings).await,
         Verb::Paused => verbs::pause::list(settings, output).await,
         Verb::Outbox(arguments) => verbs::outbox::run(arguments, settings, output).await,
+        Verb::Audit(arguments) => verbs::audit::run(arguments, settings, output).await,
+        Verb::Replay(arguments) => verbs::replay::run(arguments, settings, output).await,
         Verb::Topics(arguments) => verbs::topics::run(arguments, settings, output).await,
         Verb::Demo(arguments) => verbs::demo::run(arguments, settings).await,
+        Verb::New(arguments) => verbs::new::run(arguments),
         Verb::Migrate(arguments) => verbs::migrate::run(arguments, settings).await,
     }
 }

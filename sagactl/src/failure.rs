@@ -18,6 +18,8 @@ pub(crate) enum Code {
     Unavailable = 69,
     /// Anything that should not have happened.
     Internal = 70,
+    /// Something is where we should write.
+    CannotCreate = 73,
 }
 
 /// Why a verb did not do what it was asked for.

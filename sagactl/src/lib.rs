@@ -1,7 +1,7 @@
 //! `sagactl`: the command line of Quadrille, for whoever uses the shop, runs it, or mends it at night.
 //!
-//! A library only so that tests and benchmarks make their databases and topics the way operators do:
-//! [`migrate`].
+//! A library only so that tests and benchmarks make their databases and topics the way operators do ([`migrate`]), and
+//! count as they do ([`audit`]).
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -11,8 +11,14 @@ pub mod cli;
 /// Databases, roles, tables and topics.
 pub mod migrate;
 
+/// Whether everything adds up.
+pub mod audit;
+
 /// What each verb does.
 mod verbs;
+
+/// The rooms of a new service.
+mod scaffold;
 
 /// Where everything is.
 mod settings;

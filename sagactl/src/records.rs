@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use quadrille_contracts::TOPICS;
 use quadrille_process::kafka::KafkaSettings;
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext as _;
@@ -11,16 +12,18 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use saga_core::partitioner::partition_for;
+use saga_core::topic::DEAD_LETTER_SUFFIX;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::failure::{Code, Failure};
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Without a record and without an end for so long, the broker is taken for gone.
-const SILENCE_MAX: Duration = Duration::from_secs(20);
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(20);
 
 /// A record, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +70,25 @@ pub(crate) struct TopicInfo {
     pub(crate) records: i64,
 }
 
+/// The partitions that may hold records of a key. A topic that has grown holds its old ones where they were.
+pub(crate) async fn partitions_of(
+    kafka: &KafkaSettings,
+    topic: &str,
+    key: &str,
+) -> Result<Vec<i32>, Failure> {
+    let partitions = partitions(kafka, topic).await?;
+    let plain = topic.strip_prefix(&kafka.prefix).unwrap_or(topic);
+    let plain = plain.strip_suffix(DEAD_LETTER_SUFFIX).unwrap_or(plain);
+    let is_new = TOPICS
+        .iter()
+        .any(|known| known.name == plain && i32::try_from(known.partitions) == Ok(partitions));
+    Ok(if is_new {
+        vec![partition_for(key.as_bytes(), partitions)]
+    } else {
+        (0..partitions).collect()
+    })
+}
+
 /// How many partitions a topic has.
 ///
 /// # Errors
@@ -89,7 +111,7 @@ pub(crate) async fn partitions(kafka: &KafkaSettings, topic: &str) -> Result<i32
 
 /// The first and the next offset of a partition. A topic that was made a moment ago may have no leader yet, or the
 /// broker that is asked may not know of it.
-fn watermarks<C: rdkafka::consumer::ConsumerContext>(
+pub(crate) fn watermarks<C: rdkafka::consumer::ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
     partition: i32,
@@ -258,7 +280,7 @@ fn pump(
 
 /// A client that does not talk: what it has to say comes back as errors.
 #[derive(Clone, Copy, Debug)]
-struct Quiet;
+pub(crate) struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {}
@@ -267,7 +289,7 @@ impl ClientContext for Quiet {
 
 impl rdkafka::consumer::ConsumerContext for Quiet {}
 
-fn consumer(kafka: &KafkaSettings) -> Result<BaseConsumer<Quiet>, Failure> {
+pub(crate) fn consumer(kafka: &KafkaSettings) -> Result<BaseConsumer<Quiet>, Failure> {
     let mut config = ClientConfig::new();
     config.extend(kafka.client_properties());
     config.set("client.id", "sagactl");
@@ -277,18 +299,22 @@ fn consumer(kafka: &KafkaSettings) -> Result<BaseConsumer<Quiet>, Failure> {
     config.set("enable.partition.eof", "true");
     config.set("auto.offset.reset", "earliest");
     config.set("fetch.wait.max.ms", "50");
+    // Per partition: reading all topics at once stays within some tens of megabytes. The client would leave a
+    // partition alone for a second whenever so much of it waits.
+    config.set("queued.max.messages.kbytes", "1024");
+    config.set("fetch.queue.backoff.ms", "5");
     BaseConsumer::from_config_and_context(&config, Quiet)
         .map_err(|error| Failure::usage(format!("cannot make a Kafka client: {error}")))
 }
 
-fn unreachable_broker(brokers: &str, error: &KafkaError) -> Failure {
+pub(crate) fn unreachable_broker(brokers: &str, error: &KafkaError) -> Failure {
     Failure::new(
         Code::Unavailable,
         format!("cannot read from Kafka at {brokers}: {error}"),
     )
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work)

@@ -15,6 +15,9 @@ const DATABASE_EXISTS: &str = "select exists (select from pg_database where datn
 /// To hand a schema to a role one has to be a member of it, unless one is a superuser.
 const IS_SUPERUSER: &str = "select rolsuper from pg_roles where rolname = current_user";
 
+/// Up to PostgreSQL 14 everybody may make tables there.
+const MAY_CREATE_IN_PUBLIC: &str = "select has_schema_privilege($1, 'public', 'create')";
+
 /// Makes what is missing of databases and roles, and sets rights and passwords.
 pub(super) async fn run(
     admin: &PgConnectOptions,
@@ -147,11 +150,17 @@ impl Server {
             self.define(&doing, format!("grant {owner} to current_user"))
                 .await?;
         }
+        // Does nothing where the owner is the same.
         self.define(&doing, format!("alter schema public owner to {owner}"))
             .await?;
-        // Up to PostgreSQL 14 everybody may make tables there.
-        self.define(&doing, "revoke create on schema public from public".to_owned())
-            .await
+        // Only where there is something to revoke, unlike the line above this would write the schema's row
+        // each time: whoever migrates in this database just then gives rights on the schema too, and
+        // PostgreSQL answers one of the two with "tuple concurrently updated".
+        if self.ask(&doing, MAY_CREATE_IN_PUBLIC, "public").await? {
+            self.define(&doing, "revoke create on schema public from public".to_owned())
+                .await?;
+        }
+        Ok(())
     }
 }
 

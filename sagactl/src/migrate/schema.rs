@@ -20,7 +20,9 @@ pub async fn migrate(owner: &PgConnectOptions, database: &Database, say: Say<'_>
             role: owner.get_username().to_owned(),
             source,
         })?;
-    let tables = (database.tables)();
+    let mut tables = (database.tables)();
+    // What a newer build has applied.
+    tables.set_ignore_missing(true);
     let result = if database.has_engine {
         saga_runtime::migrate::apply(&pool, &tables).await
     } else {

@@ -9,7 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use saga_core::Topic;
-use saga_core::topic::DEAD_LETTER_SUFFIX;
+use saga_core::topic::{DEAD_LETTER_SUFFIX, RETENTION};
 
 use super::Say;
 
@@ -37,10 +37,10 @@ pub enum Error {
         #[source]
         source: KafkaError,
     },
-    /// It is there, with another number of partitions.
+    /// It is there, with fewer partitions.
     #[error(
-        "topic {topic} has {found} partitions, and {expected} are needed; keys would move if that were changed, so use \
-         another PREFIX, or remove the topic together with everything in it"
+        "topic {topic} has {found} partitions, and {expected} are needed; `outbox-relay grow {topic} --partitions \
+         {expected}` adds them and keeps the order of its keys"
     )]
     Partitions {
         /// Which topic.
@@ -81,19 +81,31 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 /// The topics of a registry, and the one for dead letters behind each.
 pub fn wanted(registry: &[Topic], prefix: &str) -> Vec<Wanted> {
-    let both = |topic: &Topic| {
-        [
-            ("", MESSAGE_MAX_BYTES),
-            (DEAD_LETTER_SUFFIX, DEAD_LETTER_MAX_BYTES),
-        ]
-        .map(|(ending, limit)| Wanted {
-            name: format!("{prefix}{}{ending}", topic.name),
-            partitions: topic.partitions,
-            retention: topic.retention,
-            message_max_bytes: limit,
-        })
-    };
-    registry.iter().flat_map(both).collect()
+    let topics = registry.iter();
+    topics
+        .flat_map(|topic| with_dead_letters(topic.name, topic.partitions, topic.retention, prefix))
+        .collect()
+}
+
+/// Topics that no registry of ours has, with the usual numbers, and the one for dead letters behind each.
+pub fn usual(names: &[String], partitions: u32, prefix: &str) -> Vec<Wanted> {
+    let topics = names.iter();
+    topics
+        .flat_map(|name| with_dead_letters(name, partitions, RETENTION, prefix))
+        .collect()
+}
+
+fn with_dead_letters(name: &str, partitions: u32, retention: Duration, prefix: &str) -> [Wanted; 2] {
+    [
+        ("", MESSAGE_MAX_BYTES),
+        (DEAD_LETTER_SUFFIX, DEAD_LETTER_MAX_BYTES),
+    ]
+    .map(|(ending, limit)| Wanted {
+        name: format!("{prefix}{name}{ending}"),
+        partitions,
+        retention,
+        message_max_bytes: limit,
+    })
 }
 
 /// Creates what is missing and checks what is there. With three brokers or more a record is on three of them,
@@ -140,6 +152,15 @@ impl Cluster {
             .collect();
         let made = self.create_missing(&missing, replicas).await?;
         self.wait_for_leaders(wanted).await?;
+        for topic in wanted {
+            let grown = before.get(&topic.name).map_or(0, |seen| seen.partitions);
+            if usize::try_from(topic.partitions).is_ok_and(|expected| grown > expected) {
+                say(&format!(
+                    "topic {}: it has grown to {grown} partitions, new ones get {}; left as it is",
+                    topic.name, topic.partitions
+                ));
+            }
+        }
         for drift in self.drift(wanted).await {
             say(&drift);
         }
@@ -224,7 +245,7 @@ impl Cluster {
             for topic in wanted {
                 let expected = usize::try_from(topic.partitions).unwrap_or(usize::MAX);
                 match seen.get(&topic.name) {
-                    Some(seen) if seen.partitions != expected => {
+                    Some(seen) if seen.partitions < expected => {
                         return Err(Error::Partitions {
                             topic: topic.name.clone(),
                             found: seen.partitions,

@@ -37,6 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     [
         ("ops", &[("record", RECORD)][..]),
+        ("audit", crate::audit::STATEMENTS),
         ("effects", effects::STATEMENTS),
         ("outbox", outbox::STATEMENTS),
         ("parked", parked::STATEMENTS),

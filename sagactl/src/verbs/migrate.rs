@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "URL", hide = false)]
     admin_url: Option<String>,
     /// A JSON file with the password of each role  [SAGACTL_SECRETS]
-    #[arg(long, value_name = "FILE", requires = "admin_url")]
+    #[arg(long, value_name = "FILE", conflicts_with = "database")]
     secrets: Option<PathBuf>,
     /// Without an administrator: a database, as the role that owns its schemas. May be repeated.
     #[arg(long, value_name = "NAME=URL", conflicts_with = "admin_url")]

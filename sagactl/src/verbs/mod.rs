@@ -31,5 +31,14 @@ pub(crate) mod pause;
 /// What has yet to be published.
 pub(crate) mod outbox;
 
+/// Whether everything adds up.
+pub(crate) mod audit;
+
+/// Yesterday's events against tomorrow's build.
+pub(crate) mod replay;
+
+/// The rooms of a new service.
+pub(crate) mod new;
+
 /// A narrated run.
 pub(crate) mod demo;

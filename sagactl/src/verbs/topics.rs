@@ -4,7 +4,7 @@ use chrono::SecondsFormat;
 use quadrille_contracts::TOPICS;
 use quadrille_process::kafka::KafkaSettings;
 use saga_core::envelope::CE_TYPE;
-use saga_core::partitioner::partition_for;
+use saga_core::topic::PARTITIONS;
 
 use super::migrate::topics_failure;
 use crate::failure::{Code, Failure};
@@ -17,6 +17,7 @@ use crate::table::{Column, Table};
 const EXAMPLES: &str = "\
 Examples:
   sagactl topics list
+  sagactl topics create trip-events hotel-events         # of a system of your own
   sagactl topics tail order-events                       # the last ten records
   sagactl topics tail order-events -f                    # and what is added, until Ctrl-C
   sagactl topics tail payment-events --key 0192… --from-beginning
@@ -33,10 +34,19 @@ pub(crate) struct Arguments {
 enum Verb {
     /// Lists the topics and how much is in them.
     List,
-    /// Makes the topics that are missing.
-    Create,
+    /// Makes the topics that are missing: those of the shop, or those that are named.
+    Create(Create),
     /// Shows the records of a topic.
     Tail(Tail),
+}
+
+#[derive(Debug, clap::Args)]
+struct Create {
+    /// Names without the prefix. Each gets a topic for dead letters, too.
+    names: Vec<String>,
+    /// How many partitions each has; topics of one saga need the same number.
+    #[arg(long, value_name = "N", requires = "names", default_value_t = PARTITIONS, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    partitions: u32,
 }
 
 #[derive(Debug, clap::Args)]
@@ -65,8 +75,11 @@ pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output
             screen::show(output, &topics, |topics| table(topics));
             Ok(Code::Ok)
         }
-        Verb::Create => {
-            let wanted = registry::wanted(TOPICS, &kafka.prefix);
+        Verb::Create(Create { names, partitions }) => {
+            let wanted = match names.is_empty() {
+                true => registry::wanted(TOPICS, &kafka.prefix),
+                false => registry::usual(&names, partitions, &kafka.prefix),
+            };
             registry::create(&kafka, &wanted, &|line| screen::say(line))
                 .await
                 .map_err(topics_failure)?;
@@ -101,13 +114,13 @@ fn table(topics: &[TopicInfo]) -> Table {
 
 async fn show(kafka: &KafkaSettings, tail: Tail, output: Output) -> Result<(), Failure> {
     let topic = kafka.prefixed(&tail.topic);
-    let partitions = records::partitions(kafka, &topic).await?;
+    let partitions: Vec<i32> = match &tail.key {
+        Some(key) => records::partitions_of(kafka, &topic, key).await?,
+        None => (0..records::partitions(kafka, &topic).await?).collect(),
+    };
     let range = |begin, follow| Range {
         topic: topic.clone(),
-        partitions: match &tail.key {
-            Some(key) => vec![partition_for(key.as_bytes(), partitions)],
-            None => (0..partitions).collect(),
-        },
+        partitions: partitions.clone(),
         begin,
         follow,
     };

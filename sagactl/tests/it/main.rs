@@ -22,5 +22,8 @@ mod outbox;
 /// Sagas from their topics.
 mod saga;
 
+/// A new participant, compiled and tested.
+mod newcomer;
+
 /// Wrong calls.
 mod usage;

@@ -1,4 +1,5 @@
 use std::sync::Mutex;
+use std::time::Duration;
 
 use local_stack::TestStack;
 use sagactl::migrate::{DATABASES, Database, Duty, Passwords, Target, databases};
@@ -64,6 +65,46 @@ async fn several_may_do_it_at_the_same_time() {
             .unwrap();
         assert_eq!(me, Database::named("order").unwrap().role(duty));
     }
+}
+
+/// A service that migrates at its start gives rights on the same schema that we give to its owner.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_waited_for_where_nothing_is_to_be_changed() {
+    let place = Place::migrated(&["order"]).await;
+    let mut owner = place.connect("order", Duty::Migrate).await;
+    let mut migration = owner.begin().await.unwrap();
+    let worker = Database::named("order").unwrap().role(Duty::Work);
+    let grant = sqlx::AssertSqlSafe(format!("grant usage on schema public to \"{worker}\""));
+    sqlx::query(grant).execute(&mut *migration).await.unwrap();
+
+    let wanted = only(&["order"]);
+    let again = databases(&place.target, &wanted, &|_| {});
+    tokio::time::timeout(Duration::from_secs(60), again)
+        .await
+        .expect("it waits for a migration that has not ended")
+        .unwrap();
+    migration.commit().await.unwrap();
+}
+
+/// As a database comes from PostgreSQL 14 or older, by an upgrade or from a dump.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_was_open_to_everybody_is_closed() {
+    let place = Place::migrated(&["order"]).await;
+    let mut owner = place.connect("order", Duty::Migrate).await;
+    sqlx::query("grant create on schema public to public")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    databases(&place.target, &only(&["order"]), &|_| {})
+        .await
+        .unwrap();
+    let mut worker = place.connect("order", Duty::Work).await;
+    let refused = sqlx::query("create table public.mine (id int)")
+        .execute(&mut worker)
+        .await
+        .unwrap_err();
+    let code = refused.as_database_error().unwrap().code().unwrap().into_owned();
+    assert_eq!(code, "42501", "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

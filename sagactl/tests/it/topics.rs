@@ -86,10 +86,18 @@ async fn a_topic_with_other_partitions_is_refused_and_another_retention_is_told(
     );
 
     wanted[0].partitions = 3;
+    topics::create(&place.kafka, &wanted, &say).await.unwrap();
+    let told = lines.lock().unwrap().join("\n");
+    assert!(
+        told.contains("it has grown to 12 partitions, new ones get 3"),
+        "{told}"
+    );
+
+    wanted[0].partitions = 24;
     match topics::create(&place.kafka, &wanted, &|_| {}).await {
         Err(Error::Partitions {
             found: 12,
-            expected: 3,
+            expected: 24,
             ..
         }) => {}
         other => panic!("{other:?}"),

@@ -1,3 +1,5 @@
+use std::os::unix::process::CommandExt;
+
 use crate::program::sagactl;
 
 #[tokio::test]
@@ -28,6 +30,23 @@ async fn a_wrong_call_says_what_is_expected() {
         (&["saga", "show", "o-1"], 64, "SAGACTL_KAFKA_BROKERS is not set"),
         (&["parked", "list"], 64, "SAGACTL_ORDER_OPS_URL is not set"),
         (&["migrate", "--no-topics"], 64, "SAGACTL_ADMIN_URL is not set"),
+        // The URL of the administrator may come from the environment, the secrets from a flag.
+        (
+            &["migrate", "--no-topics", "--secrets", "secrets.json"],
+            64,
+            "SAGACTL_ADMIN_URL is not set",
+        ),
+        (
+            &[
+                "migrate",
+                "--secrets",
+                "secrets.json",
+                "--database",
+                "order=postgres://a@b/c",
+            ],
+            64,
+            "cannot be used with",
+        ),
         (
             &["migrate", "--no-topics", "--database", "dragons=postgres://a@b/c"],
             64,
@@ -74,4 +93,17 @@ async fn help_names_every_verb_and_exit_code() {
     ] {
         assert!(help.out.contains(word), "{word}: {help:?}");
     }
+}
+
+#[test]
+fn usage_names_sagactl_under_any_name() {
+    // As in an image, where every program is called the same.
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sagactl"));
+    let help = command
+        .arg0("service")
+        .args(["migrate", "--help"])
+        .output()
+        .unwrap();
+    let out = String::from_utf8(help.stdout).unwrap();
+    assert!(out.contains("Usage: sagactl migrate"), "{out}");
 }

@@ -2,7 +2,6 @@ use futures::future::try_join_all;
 use quadrille_contracts::{order, payment, stock};
 use quadrille_process::kafka::KafkaSettings;
 use saga_core::Envelope;
-use saga_core::partitioner::partition_for;
 use saga_core::topic::DEAD_LETTER_SUFFIX;
 
 use super::story::Event;
@@ -31,9 +30,8 @@ pub(super) async fn read(kafka: &KafkaSettings, saga: &str) -> Result<Vec<Event>
 
 async fn of_topic(kafka: &KafkaSettings, topic: &str, saga: &str) -> Result<Vec<Event>, Failure> {
     let topic = kafka.prefixed(topic);
-    let partitions = records::partitions(kafka, &topic).await?;
     let range = Range {
-        partitions: vec![partition_for(saga.as_bytes(), partitions)],
+        partitions: records::partitions_of(kafka, &topic, saga).await?,
         topic,
         begin: Begin::Beginning,
         follow: false,
