@@ -202,6 +202,12 @@ impl Customer {
         Ok(order.order_id.parse()?)
     }
 
+    /// The order that a request to place one makes under a key, before it is sent.
+    pub fn order_under(&self, key: &str) -> OrderId {
+        let command = saga_core::id::of_command(&self.name, "PlaceOrder", key);
+        OrderId(Uuid::new_v5(&command, b"order"))
+    }
+
     /// Sends any request to place an order; is away only if the service is for long.
     ///
     /// # Errors
@@ -352,7 +358,9 @@ pub fn reason(status: &Status) -> String {
 }
 
 /// Repeats a call while nobody answers it.
-async fn insist<T>(mut call: impl AsyncFnMut() -> Result<Response<T>, Status>) -> Result<T, Status> {
+pub(crate) async fn insist<T>(
+    mut call: impl AsyncFnMut() -> Result<Response<T>, Status>,
+) -> Result<T, Status> {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(20);
     loop {
@@ -382,7 +390,7 @@ fn is_passing(status: &Status) -> bool {
     code || broke_off || status.source().is_some()
 }
 
-fn keyed<T>(message: T, key: &str) -> Request<T> {
+pub(crate) fn keyed<T>(message: T, key: &str) -> Request<T> {
     let mut request = timed(message);
     if let Ok(value) = key.parse() {
         request.metadata_mut().insert("idempotency-key", value);
@@ -390,13 +398,13 @@ fn keyed<T>(message: T, key: &str) -> Request<T> {
     request
 }
 
-fn timed<T>(message: T) -> Request<T> {
+pub(crate) fn timed<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(ATTEMPT);
     request
 }
 
-fn said(doing: &'static str) -> impl Fn(Status) -> anyhow::Error {
+pub(crate) fn said(doing: &'static str) -> impl Fn(Status) -> anyhow::Error {
     move |status| {
         anyhow!(
             "cannot {doing}: {} {} ({})",

@@ -7,15 +7,6 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-/// Waiting by condition, with a bound.
-pub mod wait;
-
-/// The programs under test, built once with their fault points.
-mod programs;
-
-/// One running program: to start, kill, freeze and wake.
-pub mod program;
-
 /// What each program finds in its environment.
 mod environment;
 
@@ -31,14 +22,8 @@ pub mod load;
 /// The payment provider as its own staff sees it.
 pub mod provider;
 
-/// A note of every outbox row that was committed.
-pub mod witness;
-
-/// The topics, read from their beginning.
-pub mod topics;
-
-/// What has to be true of events.
-pub mod events;
+/// A program's clock, which jumps.
+pub mod clock;
 
 /// What has to be true of goods and money.
 pub mod books;
@@ -49,9 +34,15 @@ pub mod accountant;
 /// Kills at random moments that a seed repeats.
 pub mod nemesis;
 
+/// Every step of the order saga against every fault, with real processes.
+pub mod certificate;
+
+/// Everything at once, for as long as one likes, and an accountant at the end.
+pub mod chaos;
+
 pub use accountant::{Accountant, Audit};
 pub use customer::Customer;
-pub use program::Program;
 pub use provider::Provider;
+pub use saga_proof::stage::wait::until;
+pub use saga_proof::stage::{Program, events, program, topics, wait, witness};
 pub use system::{System, SystemOptions};
-pub use wait::until;

@@ -59,10 +59,18 @@ impl Provider {
     /// # Errors
     /// If it does not answer.
     pub async fn entry(&self, order: OrderId) -> Result<Option<Entry>> {
+        let entries = self.entries(order).await?;
+        Ok(entries.into_iter().find(|entry| entry.currency == "EUR"))
+    }
+
+    /// What its books say of one order, in each currency.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn entries(&self, order: OrderId) -> Result<Vec<Entry>> {
         let path = format!("/v1/books?reference={}", reference(order));
         let page = self.call(Method::GET, &path, None).await?;
-        let entries: Vec<Entry> = serde_json::from_value(page["entries"].clone())?;
-        Ok(entries.into_iter().find(|entry| entry.currency == "EUR"))
+        Ok(serde_json::from_value(page["entries"].clone())?)
     }
 
     /// The next calls go wrong: `{"fault": "lose_answer", "operation": "charge", "calls": 3, "reference": "…"}`.
@@ -89,6 +97,17 @@ impl Provider {
     /// If it does not answer.
     pub async fn hold_webhooks(&self, held: bool) -> Result<()> {
         self.call(Method::POST, "/v1/test/webhooks", Some(json!({ "held": held })))
+            .await
+            .map(drop)
+    }
+
+    /// Has the webhooks about one order wait, or lets them go.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn hold_webhooks_about(&self, order: OrderId, held: bool) -> Result<()> {
+        let hold = json!({ "held": held, "reference": reference(order) });
+        self.call(Method::POST, "/v1/test/webhooks", Some(hold))
             .await
             .map(drop)
     }

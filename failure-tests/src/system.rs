@@ -5,14 +5,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use local_stack::{Addresses, Guardian, free_ports};
 use quadrille_process::kafka::KafkaSettings;
+use saga_proof::stage::programs;
 use sagactl::migrate::{self, DATABASES, Passwords, Target, topics};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
 use crate::environment::{Around, OUTBOXES, PASSWORD, Places};
-use crate::program::Program;
-use crate::{programs, witness};
+pub use crate::environment::{Detours, Peer, Settings};
+use crate::{Program, witness};
 
 /// How a shop differs from the usual one.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +23,12 @@ pub struct SystemOptions {
     /// A folder with programs that are finished, for a shop that is to be measured and not to be broken: they have no
     /// fault points, say no more than warnings, and nobody takes notes of what is committed.
     pub finished: Option<PathBuf>,
+    /// Who reaches whom by another way.
+    pub detours: Detours,
+    /// What programs are told beyond the usual.
+    pub settings: Settings,
+    /// Nobody takes notes of what is committed: the caller posts a witness of its own before the shop opens.
+    pub unwitnessed: bool,
 }
 
 /// A whole shop: databases and topics with a prefix of its own, and one process of each program.
@@ -56,18 +63,17 @@ impl System {
     /// # Errors
     /// If something is missing or does not start.
     pub async fn start(servers: &Addresses, options: &SystemOptions) -> Result<Self> {
-        quadrille_process::tls::install_crypto();
         let system = Self::prepare(servers, options).await?;
-        for program in &system.programs {
-            program.start()?;
-        }
-        for program in &system.programs {
-            program.ready().await?;
-        }
+        system.restore().await?;
         Ok(system)
     }
 
-    async fn prepare(servers: &Addresses, options: &SystemOptions) -> Result<Self> {
+    /// Makes databases and topics, and starts nothing yet: [`restore`](Self::restore) does.
+    ///
+    /// # Errors
+    /// If something is missing.
+    pub async fn prepare(servers: &Addresses, options: &SystemOptions) -> Result<Self> {
+        quadrille_process::tls::install_crypto();
         let id = Uuid::new_v4().simple().to_string();
         let prefix = format!("f{}-", &id[..8]);
         let dir = std::env::temp_dir().join(format!("quadrille-failures-{}", &id[..8]));
@@ -77,7 +83,16 @@ impl System {
         }
         let guardian = Guardian::watch(&dir, false)?;
         let paths = tokio::task::block_in_place(|| {
-            let place = |name: &&str| programs::place(name, options.finished.as_deref(), &binaries);
+            let place = |name: &&str| {
+                let from = match &options.finished {
+                    Some(folder) => folder.join(name),
+                    None => programs::built(Path::new(env!("CARGO_MANIFEST_DIR")))?
+                        .get(*name)
+                        .with_context(|| format!("there is no program {name}"))?
+                        .clone(),
+                };
+                programs::place(&from, &binaries, name)
+            };
             PROGRAMS
                 .iter()
                 .chain(&["sagactl"])
@@ -108,9 +123,11 @@ impl System {
             } else {
                 "info"
             },
+            detours: options.detours.clone(),
+            settings: options.settings.clone(),
         };
         make(&around).await?;
-        if options.finished.is_none() {
+        if options.finished.is_none() && !options.unwitnessed {
             for name in OUTBOXES {
                 witness::post(&around.admin_url(name)).await?;
             }
@@ -152,6 +169,24 @@ impl System {
     /// # Errors
     /// If there are no free ports.
     pub fn another(&self, name: &str, instance: &str) -> Result<Program> {
+        self.another_of(&self.binaries, name, instance)
+    }
+
+    /// The same of another build, whose programs are in `folder`. It may bring the service's database up to date.
+    ///
+    /// # Errors
+    /// If there are no free ports.
+    pub fn of_another_build(&self, folder: &Path, name: &str, instance: &str) -> Result<Program> {
+        let mut program = self.another_of(folder, name, instance)?;
+        let owner = self.around.url(&format!("{name}_migrate"), name);
+        program.tell(
+            &format!("{}_MIGRATE_DATABASE_URL", name.to_ascii_uppercase()),
+            owner,
+        );
+        Ok(program)
+    }
+
+    fn another_of(&self, folder: &Path, name: &str, instance: &str) -> Result<Program> {
         let number = self.others.fetch_add(1, Ordering::Relaxed) + 1;
         let [grpc, admin, webhook] = free_ports()?;
         let mut environment = self.around.of(name, instance, grpc, admin);
@@ -165,7 +200,7 @@ impl System {
         let known_as = format!("{name}-{number}");
         Ok(Program::new(
             &known_as,
-            self.binaries.join(name),
+            folder.join(name),
             arguments(name),
             admin,
             environment,
@@ -173,7 +208,7 @@ impl System {
         ))
     }
 
-    /// Stops what runs and starts what does not, without any fault armed: as it was at the beginning.
+    /// Starts what does not run, without any fault armed, and waits until everything is ready.
     ///
     /// # Errors
     /// If a program does not start.
@@ -187,6 +222,30 @@ impl System {
         Ok(())
     }
 
+    /// Calls `sagactl` as an operator of this shop, and returns its exit code with what it wrote.
+    ///
+    /// # Errors
+    /// If it cannot be started, or is ended by a signal.
+    pub async fn sagactl(&self, arguments: &[&str]) -> Result<(i32, String, String)> {
+        let mut command = self.operator(arguments);
+        let output = command.output().await.context("call sagactl")?;
+        let code = output.status.code().context("sagactl was ended by a signal")?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok((code, text(&output.stdout), text(&output.stderr)))
+    }
+
+    /// A call of `sagactl` as an operator of this shop, to be started. It ends when it is dropped.
+    pub fn operator(&self, arguments: &[&str]) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(self.binaries.join("sagactl"));
+        command
+            .env_clear()
+            .envs(self.around.of_operator())
+            .current_dir("/")
+            .args(arguments)
+            .kill_on_drop(true);
+        command
+    }
+
     /// A database, as the superuser.
     ///
     /// # Errors
@@ -197,6 +256,12 @@ impl System {
             .acquire_timeout(Duration::from_secs(10))
             .connect(&self.around.admin_url(name))
             .await?)
+    }
+
+    /// The databases that have an outbox, with the URLs of a superuser.
+    pub fn outbox_urls(&self) -> impl Iterator<Item = (String, String)> {
+        let url = |name: &&str| ((*name).to_owned(), self.around.admin_url(name));
+        OUTBOXES.iter().map(url)
     }
 
     /// The databases that have an outbox.
@@ -244,9 +309,24 @@ impl System {
         format!("{}{name}", self.around.prefix)
     }
 
+    /// Where faults of a program are put in, and come out when they have happened.
+    pub fn drawer(&self, program: &str) -> PathBuf {
+        self.program(program).drawer().to_owned()
+    }
+
+    /// All of [`PROGRAMS`].
+    pub fn programs(&self) -> &[Program] {
+        &self.programs
+    }
+
     /// Where logs are.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where the programs are.
+    pub fn binaries(&self) -> &Path {
+        &self.binaries
     }
 
     /// Logs stay, for a look at what happened.

@@ -20,7 +20,7 @@ pub(crate) struct Library {
 }
 
 /// Crates that only tests depend on.
-pub(crate) const FOR_TESTS: &[&str] = &["local-stack", "payment-sandbox", "service-testing"];
+pub(crate) const FOR_TESTS: &[&str] = &["local-stack", "payment-sandbox", "saga-proof", "service-testing"];
 
 const PURE: &str = "it is pure, so that the same decisions run in production, in a model and in a replay";
 const SHELL: &str = "it knows no service and no relay: anybody's participant runs in it";
@@ -79,6 +79,16 @@ pub(crate) const ARROWS: &[Rule] = &[
         &["outbox-relay"],
         "it shows what the relay is without the rest of the engine",
     ),
+    rule(
+        "trip",
+        &["saga-runtime", "saga-core", "quadrille-process"],
+        "it is written against what everybody has: the public API",
+    ),
+    rule(
+        "saga-proof",
+        &["local-stack", "quadrille-process", "saga-core", "service-testing"],
+        "it proves any choreography, and knows none",
+    ),
     Rule {
         from: "failure-tests",
         may: Who::Everybody,
@@ -106,9 +116,11 @@ pub(crate) const LIBRARIES: &[Library] = &[
             "payment",
             "payment-sandbox",
             "service-testing",
+            "saga-proof",
             "failure-tests",
             "bench",
             "outbox-only",
+            "trip",
         ],
         in_tests: &["quadrille-proto"],
         why: PURE,
@@ -120,6 +132,7 @@ pub(crate) const LIBRARIES: &[Library] = &[
             "outbox-relay",
             "sagactl",
             "service-testing",
+            "saga-proof",
             "failure-tests",
             "bench",
         ],
@@ -138,9 +151,11 @@ pub(crate) const LIBRARIES: &[Library] = &[
             "payment",
             "payment-sandbox",
             "service-testing",
+            "saga-proof",
             "failure-tests",
             "bench",
             "outbox-only",
+            "trip",
         ],
         in_tests: &[],
         why: "it owns no table",

@@ -37,8 +37,14 @@ mod points;
 /// Processes that die at any moment.
 mod kills;
 
+/// Topics that get more partitions.
+mod growth;
+
 /// Two relays on one outbox.
 mod relays;
+
+/// Another build of the services.
+mod upgrade;
 
 /// A message that nobody can read.
 mod poison;
@@ -46,5 +52,20 @@ mod poison;
 /// Processes that come and go.
 mod rebalance;
 
+/// A shop that is damaged on purpose, and what its operators are told.
+mod audit;
+
+/// What happened, put to the build's own decisions.
+mod replay;
+
 /// Servers that go away.
 mod servers;
+
+/// Each fault point once.
+mod certificate;
+
+/// Clocks that jump.
+mod clocks;
+
+/// All of that at the same time.
+mod chaos;

@@ -46,6 +46,19 @@ pub(crate) fn alone(scenario: impl AsyncFnOnce(&System) -> Result<()>) {
     }
 }
 
+/// Plays a scenario in a shop of its own, which nobody uses afterwards.
+pub(crate) fn damaged(scenario: impl AsyncFnOnce(&System) -> Result<()>) {
+    static ONE: Mutex<()> = Mutex::new(());
+    let one = ONE.lock();
+    let begun = Instant::now();
+    runtime().block_on(async {
+        let shop = open(servers().expect("servers"), &SystemOptions::default()).await;
+        play(&shop, scenario).await;
+    });
+    eprintln!("{}: {:.1?}", name(), begun.elapsed());
+    drop(one);
+}
+
 /// Plays a scenario that stops servers: with a PostgreSQL and a Kafka of its own.
 pub(crate) fn with_servers(
     options: SystemOptions,
@@ -129,7 +142,7 @@ impl Drop for Keep<'_> {
     }
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
