@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -9,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
-use crate::programs;
+use crate::{processes, programs};
 
 /// Partitions of each topic, as the shop's have.
 pub(crate) const PARTITIONS: i32 = 12;
@@ -21,28 +22,45 @@ pub(crate) struct Ground {
     pub(crate) brokers: String,
     /// Where the programs are.
     pub(crate) programs: PathBuf,
-    postgres: String,
+    /// The superuser's URL.
+    pub(crate) postgres: String,
     // Dropped last: it ends the servers.
-    _stack: TestStack,
+    stack: Arc<TestStack>,
 }
 
 impl Ground {
-    pub(crate) async fn prepare() -> Result<Self> {
-        let programs = programs::released().await?;
+    /// `logical`: PostgreSQL writes a log that Debezium can read.
+    pub(crate) async fn prepare(logical: bool) -> Result<Self> {
+        let programs = programs::released(vec!["outbox-relay", "skip-locked"]).await?;
         eprintln!("starting PostgreSQL and Apache Kafka");
-        let stack = tokio::task::spawn_blocking(|| TestStack::with_options(&TestStackOptions::for_figures()))
-            .await??;
+        let options = TestStackOptions {
+            logical,
+            ..TestStackOptions::for_figures()
+        };
+        let stack = tokio::task::spawn_blocking(move || TestStack::with_options(&options)).await??;
         let addresses = stack.addresses();
         Ok(Self {
             brokers: addresses.kafka_brokers,
             programs,
             postgres: addresses.postgres_admin_url,
-            _stack: stack,
+            stack: Arc::new(stack),
         })
     }
 
+    /// The servers, to start something beside them.
+    pub(crate) fn stack(&self) -> Arc<TestStack> {
+        Arc::clone(&self.stack)
+    }
+
+    /// Process ids of PostgreSQL and of Kafka.
+    pub(crate) fn servers(&self) -> Result<(u32, u32)> {
+        let postgres = processes::pid(self.stack.postgres().daemon()).context("PostgreSQL has ended")?;
+        let kafka = processes::pid(self.stack.kafka().daemon()).context("Kafka has ended")?;
+        Ok((postgres, kafka))
+    }
+
     /// A new database with an outbox; its URL and a pool.
-    pub(crate) async fn outbox(&self, name: &'static str) -> Result<(String, PgPool)> {
+    pub(crate) async fn outbox(&self, name: &str) -> Result<(String, PgPool)> {
         outbox(&self.postgres, name).await
     }
 
@@ -51,13 +69,43 @@ impl Ground {
         let admin: AdminClient<_> = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
             .create()?;
-        let topic = NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1));
+        // A topic that is done with makes room at once.
+        let topic =
+            NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)).set("file.delete.delay.ms", "100");
         for result in admin.create_topics([&topic], &AdminOptions::new()).await? {
             if let Err((name, code)) = result {
                 bail!("{name}: {code}");
             }
         }
         Ok(())
+    }
+
+    /// Removes a topic whose records have been counted: a disk is not endless.
+    pub(crate) async fn forget_topic(&self, name: &str) -> Result<()> {
+        let admin: AdminClient<_> = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .create()?;
+        for result in admin.delete_topics(&[name], &AdminOptions::new()).await? {
+            if let Err((name, code)) = result {
+                bail!("{name}: {code}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the disk has what was written before, so that whoever comes next does not wait for it.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        tokio::process::Command::new("sync").status().await?;
+        Ok(())
+    }
+
+    /// How many records a topic holds.
+    pub(crate) async fn holds(&self, topic: &str) -> Result<usize> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .create()?;
+        let topic = topic.to_owned();
+        tokio::task::spawn_blocking(move || records(&consumer, &topic)).await?
     }
 
     /// Waits until a topic holds `wanted` records, and says when the first and the last of them were seen.
@@ -74,14 +122,8 @@ impl Ground {
         tokio::task::spawn_blocking(move || {
             let begun = Instant::now();
             let mut first = None;
-            let wanted = i64::try_from(wanted)?;
             loop {
-                let mut records = 0;
-                for partition in 0..PARTITIONS {
-                    records += consumer
-                        .fetch_watermarks(&topic, partition, Duration::from_secs(5))?
-                        .1;
-                }
+                let records = records(&consumer, &topic)?;
                 if records > 0 {
                     first.get_or_insert_with(Instant::now);
                 }
@@ -101,8 +143,25 @@ impl Ground {
     }
 }
 
+fn records(consumer: &BaseConsumer, topic: &str) -> Result<usize> {
+    let mut records = 0;
+    for partition in 0..PARTITIONS {
+        records += consumer
+            .fetch_watermarks(topic, partition, Duration::from_secs(5))?
+            .1;
+    }
+    Ok(usize::try_from(records)?)
+}
+
 /// A new database with an outbox, on the server of the superuser's URL; its URL and a pool.
-pub(crate) async fn outbox(admin: &str, name: &'static str) -> Result<(String, PgPool)> {
+pub(crate) async fn outbox(admin: &str, name: &str) -> Result<(String, PgPool)> {
+    let (url, pool) = database(admin, name).await?;
+    outbox_relay::migrate::outbox(&pool).await?;
+    Ok((url, pool))
+}
+
+/// A new database, on the server of the superuser's URL; its URL and a pool.
+pub(crate) async fn database(admin: &str, name: &str) -> Result<(String, PgPool)> {
     let (server, _) = admin.rsplit_once('/').context("a URL with a database")?;
     let root = PgPool::connect(&format!("{server}/postgres")).await?;
     sqlx::query(sqlx::AssertSqlSafe(format!("create database {name}")))
@@ -111,6 +170,5 @@ pub(crate) async fn outbox(admin: &str, name: &'static str) -> Result<(String, P
     root.close().await;
     let url = format!("{server}/{name}");
     let pool = PgPoolOptions::new().max_connections(32).connect(&url).await?;
-    outbox_relay::migrate::outbox(&pool).await?;
     Ok((url, pool))
 }

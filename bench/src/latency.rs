@@ -1,7 +1,7 @@
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -16,7 +16,7 @@ use crate::sample::Sample;
 
 const TOPIC: &str = "latency";
 
-/// A relay process, ended when it is dropped.
+/// A relay process, ours or a peer, ended when it is dropped.
 pub(crate) struct Spawned(Child);
 
 impl Spawned {
@@ -33,16 +33,35 @@ impl Drop for Spawned {
     }
 }
 
+/// What a relay promises to consumers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Publishing {
+    /// Duplicates have known positions.
+    AtLeastOnce,
+    /// In Kafka transactions.
+    Once,
+}
+
 /// The relay, in a process of its own.
-pub(crate) fn spawn_relay(ground: &Ground, url: &str) -> Result<Spawned> {
-    let program = ground.programs.join("outbox-relay");
-    let child = Command::new(&program)
+pub(crate) fn spawn_relay(ground: &Ground, url: &str, publishing: Publishing) -> Result<Spawned> {
+    let mut command = Command::new(ground.programs.join("outbox-relay"));
+    command
         .env("RELAY_SOURCES", format!("bench={url}"))
         .env("RELAY_KAFKA_BROKERS", &ground.brokers)
-        .env("RELAY_LOG", "warn")
+        .env("RELAY_LOG", "warn");
+    if publishing == Publishing::Once {
+        let database = url.rsplit('/').next().unwrap_or_default();
+        command.env("RELAY_TRANSACTIONAL_ID_PREFIX", format!("of-{database}"));
+    }
+    spawn(&mut command)
+}
+
+/// A program that is measured.
+pub(crate) fn spawn(command: &mut Command) -> Result<Spawned> {
+    let child = command
         .stdin(Stdio::null())
         .spawn()
-        .with_context(|| format!("cannot start {}", program.display()))?;
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
     Ok(Spawned(child))
 }
 
@@ -55,7 +74,7 @@ pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) 
     report.say("limit: 16 writers of one event per transaction, with the relay away");
     let alone = limits::writers(&pool, TOPIC, seconds.min(10)).await?;
     report.add("limit.writers", alone, "tx/s");
-    let relay = spawn_relay(ground, &url)?;
+    let relay = spawn_relay(ground, &url, Publishing::AtLeastOnce)?;
     report.say("the same writers with the relay at work");
     let together = limits::writers(&pool, TOPIC, seconds.min(10)).await?;
     report.compare("relay.writers", together, "tx/s", alone, "writers alone");
@@ -69,25 +88,43 @@ pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) 
             continue;
         }
         report.say(&format!("latency at {rate:.0} events a second"));
-        let mut sample = paced(ground, &pool, rate, seconds).await?;
-        report.say(&format!("{} events", sample.len()));
+        let mut paced = paced(ground, &pool, (TOPIC, TOPIC), rate, seconds).await?;
+        report.say(&format!("{} events", paced.seen.len()));
         let marks = if label == "2000" {
             [("p50", 50, 10.0), ("p99", 99, 40.0)]
         } else {
             [("p50", 50, 5.0), ("p99", 99, 15.0)]
         };
         for (name, percent, mark) in marks {
-            let value = sample.percentile_ms(percent);
+            let value = paced.seen.percentile_ms(percent);
             report.compare(format!("relay.latency.{name}@{label}"), value, "ms", mark, "mark");
+            let commit = paced.committed.percentile_ms(percent);
+            report.add(format!("relay.latency.commit.{name}@{label}"), commit, "ms");
         }
     }
     drop(relay);
     Ok(())
 }
 
-async fn paced(ground: &Ground, pool: &PgPool, rate: f64, seconds: u64) -> Result<Sample> {
+/// How long each event of a paced run took, from when it was to be written.
+pub(crate) struct Paced {
+    /// Until a consumer had it.
+    pub(crate) seen: Sample,
+    /// Until its writer's commit returned: the part of it that is the database's alone.
+    pub(crate) committed: Sample,
+}
+
+/// Transactions of one event for the topic `to`, at a pace; how long until each was read from the topic `from`.
+pub(crate) async fn paced(
+    ground: &Ground,
+    pool: &PgPool,
+    (to, from): (&'static str, &'static str),
+    rate: f64,
+    seconds: u64,
+) -> Result<Paced> {
+    let committed = Arc::new(Mutex::new(Sample::default()));
     let stop = Arc::new(AtomicBool::new(false));
-    let reader = read(ground, Arc::clone(&stop)).await?;
+    let reader = read(ground, from, Arc::clone(&stop)).await?;
     let slots = Arc::new(Semaphore::new(24));
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
@@ -107,24 +144,32 @@ async fn paced(ground: &Ground, pool: &PgPool, rate: f64, seconds: u64) -> Resul
             let (pool, slots) = (pool.clone(), Arc::clone(&slots));
             // The clock of an event runs from when it was to be written: a writer that waits for a connection
             // does not make the figure better.
+            let (due, committed) = (Instant::now(), Arc::clone(&committed));
             let mut payload = now_us().to_string().into_bytes();
             payload.resize(PAYLOAD, b' ');
             tokio::spawn(async move {
                 let _slot = slots.acquire_owned().await;
-                if let Err(error) = limits::insert(&pool, TOPIC, &format!("k{}", key % 1000), &payload).await
-                {
+                if let Err(error) = limits::insert(&pool, to, &format!("k{}", key % 1000), &payload).await {
                     eprintln!("a writer failed: {error}");
                 }
+                let took = due.elapsed();
+                committed.lock().unwrap_or_else(PoisonError::into_inner).add(took);
             });
         }
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     stop.store(true, Ordering::Relaxed);
-    reader.await?
+    let seen = reader.await??;
+    let committed = std::mem::take(&mut *committed.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(Paced { seen, committed })
 }
 
 /// Reads what comes from now on. Returns when it is in place.
-async fn read(ground: &Ground, stop: Arc<AtomicBool>) -> Result<tokio::task::JoinHandle<Result<Sample>>> {
+async fn read(
+    ground: &Ground,
+    topic: &'static str,
+    stop: Arc<AtomicBool>,
+) -> Result<tokio::task::JoinHandle<Result<Sample>>> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &ground.brokers)
         .set("group.id", format!("bench-{}", uuid::Uuid::new_v4()))
@@ -135,8 +180,8 @@ async fn read(ground: &Ground, stop: Arc<AtomicBool>) -> Result<tokio::task::Joi
     let ends = {
         let mut list = rdkafka::TopicPartitionList::new();
         for partition in 0..crate::ground::PARTITIONS {
-            let (_, end) = consumer.fetch_watermarks(TOPIC, partition, Duration::from_secs(5))?;
-            list.add_partition_offset(TOPIC, partition, rdkafka::Offset::Offset(end))?;
+            let (_, end) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(5))?;
+            list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(end))?;
         }
         list
     };

@@ -66,6 +66,7 @@ pub(crate) async fn raw_producer(ground: &Ground, rows: usize, record: RawRecord
         Ok(begun.elapsed())
     })
     .await??;
+    ground.forget_topic(topic).await?;
     Ok(rows as f64 / elapsed.as_secs_f64())
 }
 

@@ -3,16 +3,28 @@
 //! Absolute times are noise on a shared machine; the ratio to the limit is the result. Everything is real: a
 //! PostgreSQL that waits for the disk, an Apache Kafka, the programs as they are released.
 
+/// What an audit costs.
+mod audit;
+/// Rows that wait.
+mod backlog;
 /// Who orders, how fast, and what became of it.
 mod buyers;
+/// Who else was at work.
+mod crowd;
 /// How fast the relay drains a backlog.
 mod drain;
+/// Whether an event costs the same whatever waits.
+mod flat;
 /// A database, topics and records for the relay's figures.
 mod ground;
+/// While another session holds a snapshot open.
+mod held;
 /// From commit to consumer.
 mod latency;
 /// What the machine can do: raw producer, COPY, commits.
 mod limits;
+/// The same rows through what others use.
+mod peers;
 /// What each process uses per saga.
 mod processes;
 /// The programs, as they are released.
@@ -25,6 +37,8 @@ mod sagas;
 mod sample;
 /// When a consumer saw which event of which order.
 mod sightings;
+/// What exactly once costs.
+mod transactions;
 /// Memory and processor time of a process.
 mod usage;
 
@@ -46,11 +60,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     after_help = "Figures go to .local/bench/latest.json as well. Run it with --release."
 )]
 pub(crate) struct Options {
-    /// Only figures whose name begins so: relay, relay.drain, relay.latency, saga.
+    /// Only figures whose name begins so: relay, relay.drain, relay.latency, relay.transactions, relay.flat, relay.held, peers, saga, audit.
     only: Option<String>,
-    /// Rows of the drain.
+    /// Rows of each drain, and events of the audit.
     #[arg(long, default_value_t = 1_000_000)]
     rows: usize,
+    /// Events per second while a snapshot is held.
+    #[arg(long, default_value_t = 10_000)]
+    held_rate: usize,
     /// Seconds of each latency.
     #[arg(long, default_value_t = 15)]
     seconds: u64,
@@ -100,16 +117,32 @@ fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<()> {
     let mut report = Report::begin();
     if options.wants("relay") {
-        let ground = ground::Ground::prepare().await?;
+        let ground = ground::Ground::prepare(false).await?;
         if options.wants("relay.drain") {
             drain::measure(&ground, options.rows, &mut report).await?;
         }
         if options.wants("relay.latency") {
             latency::measure(&ground, options.seconds, &mut report).await?;
         }
+        if options.wants("relay.transactions") {
+            transactions::measure(&ground, options.rows, options.seconds, &mut report).await?;
+        }
+        if options.wants("relay.flat") {
+            flat::measure(&ground, options.rows, &mut report).await?;
+        }
+        if options.wants("relay.held") {
+            held::measure(&ground, options.rows, options.held_rate, &mut report).await?;
+        }
+    }
+    if options.wants("peers") {
+        let ground = ground::Ground::prepare(true).await?;
+        peers::measure(&ground, options.rows, options.seconds, &mut report).await?;
     }
     if options.wants("saga") {
         sagas::measure(options, &mut report).await?;
+    }
+    if options.wants("audit") {
+        audit::measure(options.rows, &mut report).await?;
     }
     report.end()
 }

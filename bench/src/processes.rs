@@ -111,6 +111,6 @@ pub(crate) fn compare(
     }
 }
 
-fn pid(daemon: &Daemon) -> Option<u32> {
+pub(crate) fn pid(daemon: &Daemon) -> Option<u32> {
     u32::try_from(daemon.pid()?.as_raw_nonzero().get()).ok()
 }

@@ -18,7 +18,7 @@ const ALONE: usize = 300;
 /// Whole orders through gRPC: place, reserve, charge, confirm, with every process on this one machine.
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
 pub(crate) async fn measure(options: &Options, report: &mut Report) -> Result<()> {
-    let finished = programs::released().await?;
+    let finished = programs::shop().await?;
     report.say("starting PostgreSQL and Apache Kafka");
     let stack =
         tokio::task::spawn_blocking(|| TestStack::with_options(&TestStackOptions::for_figures())).await??;

@@ -32,6 +32,12 @@ pub(crate) fn of_family(pid: u32) -> Result<Usage> {
     Ok(usage)
 }
 
+/// The most memory that a process ever had.
+pub(crate) fn peak_kb(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("no such process")?;
+    field(&status, "VmHWM:").context("a process has had memory")
+}
+
 /// Processor time of each child that is there.
 pub(crate) fn of_children(pid: u32) -> BTreeMap<u32, Duration> {
     children(pid)
@@ -87,10 +93,6 @@ fn of_ticks(ticks: u64) -> Duration {
 /// A page that several processes share counts for each of them in part, so that the sum over a server's processes is what
 /// the server takes. Where that is not shown to us, a shared page counts for each in full.
 fn resident_kb(pid: u32) -> Result<u64> {
-    let field = |text: &str, name: &str| -> Option<u64> {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse().ok()
-    };
     if let Ok(maps) = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))
         && let Some(proportional) = field(&maps, "Pss:")
     {
@@ -98,6 +100,11 @@ fn resident_kb(pid: u32) -> Result<u64> {
     }
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("no such process")?;
     Ok(field(&status, "VmRSS:").unwrap_or_default())
+}
+
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 fn children(pid: u32) -> Vec<u32> {
