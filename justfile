@@ -38,6 +38,16 @@ logs *ARGS: _needs
 demo *ARGS: up
     @{{ stack }} run -- sagactl demo {{ ARGS }}
 
+# The second example (examples/trip): `trip demo` plays three trips, `trip up` runs its processes until Ctrl-C.
+trip VERB="demo" *ARGS: _needs
+    @cargo build --bin trip --bin outbox-relay --bin sagactl
+    @{{ stack }} up --servers-only
+    @{{ stack }} run -- trip {{ VERB }} {{ ARGS }}
+
+# Every step of the trip against every fault (examples/trip/docs/certificate.md); a sample of it is part of `test`.
+trip-certificate: _needs
+    cargo test --package trip --test certificate -- --ignored --nocapture the_whole_certificate
+
 # All tests, with a PostgreSQL and a Kafka of their own: `test`, `test -p saga-core`.
 test *ARGS: _needs
     cargo run --package local-stack -- with-test-stack -- {{ just_executable() }} --justfile {{ quote(justfile()) }} _test {{ ARGS }}
@@ -45,6 +55,14 @@ test *ARGS: _needs
 # Failure injection: the shop as real processes, broken on purpose, and an accountant at the end.
 failures *ARGS: _needs
     cargo test --package failure-tests --test it -- --test-threads=2 {{ ARGS }}
+
+# Every step of the order saga against every fault (docs/certificate.md): `certificate`, `certificate --sample`, `--help`.
+certificate *ARGS: _needs
+    @cargo run --quiet --package failure-tests --bin certificate -- {{ ARGS }}
+
+# Everything breaks under load, and an accountant reads the books: `chaos --sagas 5000 --seed 7`, `chaos --sagas 1000000 --report`.
+chaos *ARGS: _needs
+    @cargo run --quiet --release --package failure-tests --bin chaos -- {{ ARGS }}
 
 # Draw the choreography of the shop (docs/choreography.md, docs/asyncapi.json) and check it; `--check` writes nothing.
 choreography *ARGS: _needs
@@ -58,6 +76,18 @@ choreography *ARGS: _needs
     cargo test --quiet --package failure-tests --test model -- --nocapture choreography
     {{ just_executable() }} --justfile {{ quote(justfile()) }} asyncapi
     echo "choreography: sound; see docs/choreography.md and docs/asyncapi.json"
+
+# Write the JSON Schemas of the events (contracts/schemas) and check that nobody's reader breaks; `--check` writes nothing.
+schemas *ARGS: _needs
+    #!/usr/bin/env bash
+    set -euo pipefail
+    case "{{ ARGS }}" in
+        "") export ACCEPT_SCHEMAS=1 ;;
+        --check) unset ACCEPT_SCHEMAS ;;
+        *) echo "schemas: '{{ ARGS }}' is neither nothing nor --check" >&2; exit 64 ;;
+    esac
+    cargo test --quiet --package quadrille-contracts --test it
+    echo "schemas: contracts/schemas is what this build writes, and breaks nobody"
 
 # Every interleaving of the shop's decisions under faults: `model`, `model deep` (minutes), `model explore card` (a browser).
 model *ARGS: _needs
@@ -74,9 +104,17 @@ model *ARGS: _needs
         *) echo "model: '$1' is none of nothing, deep, explore" >&2; exit 64 ;;
     esac
 
-# Break the shop's decisions on purpose, one mistake at a time, and see which test notices (docs/mutants.md).
+# Break the shop's decisions on purpose, one mistake at a time, and see which test notices (docs/mutants.md); `mutants --trip`.
 mutants *ARGS: _needs
     @failure-tests/mutants/run {{ ARGS }}
+
+# Two builds side by side under load, and yesterday's events put to tomorrow's build (failure-tests/upgrade; minutes).
+upgrade: _needs
+    @failure-tests/upgrade/run
+
+# Long runs with random faults: `soak relay --events 10000000`; see docs/soak.md.
+soak WHAT *ARGS: _needs
+    cargo test --release --package outbox-{{ WHAT }} --test soak -- {{ ARGS }}
 
 # Benchmarks against the machine's limits: `bench`, `bench saga`, `bench relay.drain`; see docs/figures.md.
 bench *ARGS: _needs
@@ -86,7 +124,7 @@ bench *ARGS: _needs
 verify: check test
 
 # Everything of `verify` but the tests.
-check: fmt-check lint deny buf asyncapi compose-check script-check alerts-check
+check: fmt-check lint deny package buf asyncapi (schemas "--check") compose-check script-check alerts-check
 
 # Format the code.
 fmt:
@@ -109,6 +147,10 @@ deny:
         exit 0
     fi
     cargo deny --log-level error check bans licenses sources
+
+# The crates that others may take, packed as they would be published: saga-core, saga-runtime, outbox-relay, and what they need.
+package:
+    cargo package --quiet --no-verify --allow-dirty --exclude-lockfile -p saga-core-macros -p saga-core -p quadrille-process -p saga-runtime -p outbox-relay
 
 # Known vulnerabilities of dependencies; needs the network.
 advisories:
@@ -142,7 +184,7 @@ asyncapi:
     fi
     NODE_PATH=.local/npm/node_modules node .ci/asyncapi.cjs docs/asyncapi.json
 
-# Check the compose file against the Compose specification; works without Docker.
+# Check the compose file against the Compose specification, and with Compose where it is; needs no Docker engine.
 compose-check:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -154,6 +196,13 @@ compose-check:
         "$venv/bin/pip" install --quiet --disable-pip-version-check check-jsonschema=={{ check_jsonschema_version }}
     fi
     "$venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec deploy/compose.yaml
+    if docker compose version >/dev/null 2>&1; then
+        # Any value will do for the passwords, which have no default.
+        passwords=$(grep -o '\${[A-Z_]*:?' deploy/compose.yaml | tr -d '${:?' | sort -u | sed 's/$/=x/')
+        env $passwords SECRETS_JSON='{}' docker compose --file deploy/compose.yaml --profile services config --quiet
+    else
+        echo "compose-check: no Docker Compose here, so only its specification was asked"
+    fi
 
 # Check the alert rules, and try them, where promtool is.
 alerts-check:
