@@ -48,6 +48,9 @@ pub const JSON: &str = "application/json";
 /// The only `specversion` that we write.
 pub const SPECVERSION: &str = "1.0";
 
+/// A `source` is no longer than this: it is part of keys, and an index takes only so much.
+pub const SOURCE_MAX_BYTES: usize = 255;
+
 /// The attributes of a message, without its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
@@ -174,9 +177,13 @@ impl<'h> Raw<'h> {
             })
             .transpose()?
             .unwrap_or(1);
+        let source = mandatory(CE_SOURCE, self.source)?;
+        if source.len() > SOURCE_MAX_BYTES {
+            return Err(unreadable(CE_SOURCE, source, "at most 255 bytes"));
+        }
         Ok(Envelope {
             id: id.parse().map_err(|_| unreadable(CE_ID, id, "a UUID"))?,
-            source: mandatory(CE_SOURCE, self.source)?.to_owned(),
+            source: source.to_owned(),
             r#type: mandatory(CE_TYPE, self.r#type)?.to_owned(),
             version,
             time,
@@ -199,9 +206,15 @@ fn mandatory<'h>(header: &'static str, value: Option<&'h [u8]>) -> Result<&'h st
 
 fn optional<'h>(header: &'static str, value: Option<&'h [u8]>) -> Result<Option<&'h str>, Malformed> {
     value
-        .map(|bytes| {
-            std::str::from_utf8(bytes)
-                .map_err(|_| unreadable(header, &String::from_utf8_lossy(bytes), "text in UTF-8"))
+        .map(|bytes| match std::str::from_utf8(bytes) {
+            // CloudEvents allows none, and PostgreSQL's text cannot hold one.
+            Ok(text) if text.contains('\0') => Err(unreadable(header, text, "text without NUL")),
+            Ok(text) => Ok(text),
+            Err(_) => Err(unreadable(
+                header,
+                &String::from_utf8_lossy(bytes),
+                "text in UTF-8",
+            )),
         })
         .transpose()
 }
@@ -266,6 +279,12 @@ mod tests {
             (CE_TIME, b"yesterday"),
             (CE_DATASCHEMA, b"v2"),
             (CE_TYPE, b"\xff"),
+            // PostgreSQL's text has no NUL.
+            (CE_TYPE, b"order\0created"),
+            (CE_SOURCE, b"/ord\0er"),
+            (CE_TRACEPARENT, b"00-\0"),
+            (CE_CORRELATIONID, b"\0"),
+            (CE_SOURCE, &[b'x'; SOURCE_MAX_BYTES + 1]),
         ] {
             let mut wrong = headers();
             wrong.push((header, value));
@@ -274,5 +293,8 @@ mod tests {
                 other => panic!("{header}: {other:?}"),
             }
         }
+        let mut long = headers();
+        long.push((CE_SOURCE, &[b'x'; SOURCE_MAX_BYTES]));
+        assert!(Envelope::from_headers(long).is_ok());
     }
 }

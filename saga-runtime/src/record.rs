@@ -3,6 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+/// A longer key is quarantined under its hash: it is part of an index, which takes no more than 2.7 kB.
+pub(crate) const KEY_MAX_BYTES: usize = 512;
 
 /// A record with everything that is needed to decide it, park it or send it on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +33,7 @@ impl Record {
     pub fn quarantine_key(&self) -> String {
         match &self.key {
             None => format!("{}/{}/{}", self.topic, self.partition, self.offset),
-            // PostgreSQL's text has no NUL.
-            Some(key) => match std::str::from_utf8(key) {
-                Ok(text) if !text.contains('\0') => text.to_owned(),
-                _ => format!("base64:{}", BASE64.encode(key)),
-            },
+            Some(key) => quarantine_key(key),
         }
     }
 
@@ -64,6 +64,23 @@ impl Record {
             })
             .collect()
     }
+}
+
+/// What a key is quarantined under, whether it came with a record or is a saga's.
+pub(crate) fn quarantine_key(key: &[u8]) -> String {
+    let text = match std::str::from_utf8(key) {
+        // PostgreSQL's text has no NUL.
+        Ok(text) if !text.contains('\0') => text.to_owned(),
+        _ => format!("base64:{}", BASE64.encode(key)),
+    };
+    if text.len() <= KEY_MAX_BYTES {
+        return text;
+    }
+    let hash: String = Sha256::digest(key)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("sha256:{hash}")
 }
 
 #[cfg(test)]
@@ -97,5 +114,11 @@ mod tests {
         assert_eq!(record(None).quarantine_key(), "t/3/7");
         assert_eq!(record(Some(&[0xff])).quarantine_key(), "base64:/w==");
         assert_eq!(record(Some(&[0])).quarantine_key(), "base64:AA==");
+        let long = [b'x'; KEY_MAX_BYTES + 1];
+        assert_eq!(record(Some(&long[1..])).quarantine_key().len(), KEY_MAX_BYTES);
+        let hash = record(Some(&long)).quarantine_key();
+        assert!(hash.starts_with("sha256:") && hash.len() == 71, "{hash}");
+        // In base64 it is too long as well.
+        assert!(record(Some(&[0xff; 400])).quarantine_key().starts_with("sha256:"));
     }
 }

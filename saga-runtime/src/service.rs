@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::command::{self, Commands};
 use crate::database::{ConnectError, DatabaseConfig};
 use crate::effect::{self, Perform, Performers};
-use crate::engine::Engine;
+use crate::engine::{Engine, stuck};
 use crate::pause::Pauses;
 use crate::prune::{self, Retention};
 use crate::store::Store;
@@ -155,6 +155,8 @@ impl Service {
         process.health.informative("kafka");
         process.health.informative("consumer");
         process.health.set("consumer", Status::Up);
+        process.health.informative(stuck::CHECK);
+        process.health.set(stuck::CHECK, Status::Up);
         if let Some(owner) = &config.database.migrate_url {
             let owner = PgPool::connect_lazy_with(owner.primary(config.database.acquire_timeout).await?);
             migrate::apply(&owner, migrations).await?;
@@ -186,7 +188,7 @@ impl Service {
 
     /// Adds a participant.
     pub fn participant<P: Participant, S: Store<P>>(&mut self, participant: P, store: S) -> Member<'_, P, S> {
-        let engine = Engine::new(participant, store, &self.config.kafka.prefix);
+        let engine = Engine::new(participant, store, &self.config.kafka.prefix, self.health.clone());
         Member {
             service: self,
             engine,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::engine::batch::{Entry, Origin, What};
 use crate::engine::offsets::Place;
-use crate::record::Record;
+use crate::record::{KEY_MAX_BYTES, Record};
 
 /// What a record is to a consumer that stands at a certain place.
 #[derive(Debug)]
@@ -58,6 +58,10 @@ pub(crate) fn read<P: Participant>(participant: &P, record: &Arc<Record>) -> (En
                 reason: format!(
                     "the event is about {key}, and the record's key is another; its order is not assured"
                 ),
+            },
+            // A longer one could not be looked for where only its hash stands.
+            Some(key) if key.to_string().len() > KEY_MAX_BYTES => What::Undecodable {
+                reason: format!("the key of a saga has at most {KEY_MAX_BYTES} bytes"),
             },
             saga => What::Input { input, saga },
         },

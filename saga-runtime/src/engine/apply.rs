@@ -9,8 +9,10 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::batch::{Entry, Origin, What};
+use crate::engine::decide::Reply;
+use crate::engine::stuck::Held;
 use crate::engine::{Engine, Told};
-use crate::error::{Backoff, Verdict};
+use crate::error::{Backoff, Error, Verdict};
 use crate::metrics as names;
 use crate::store::Store;
 
@@ -38,6 +40,7 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
         let mut begin = 0;
         let mut at_once = entries.len();
         let mut backoff = Backoff::of_infrastructure();
+        let mut stuck: Option<Held<'_>> = None;
         while begin < entries.len() {
             let end = (begin + at_once).min(entries.len());
             let started = Instant::now();
@@ -55,12 +58,34 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
                     replies.extend(committed.replies.into_iter().map(|(i, told)| (begin + i, told)));
                     begin += committed.upto;
                     backoff.reset();
+                    stuck = None;
                 }
                 Err(error) => match error.verdict() {
                     Verdict::Reload => return Applied::NotOwner,
-                    Verdict::Retry => {
+                    Verdict::Isolate if end - begin > 1 => {
+                        tracing::warn!(
+                            participant = P::NAME,
+                            entries = end - begin,
+                            error = error.chain(),
+                            "a batch failed; going one by one"
+                        );
+                        at_once = 1;
+                    }
+                    Verdict::Isolate if !matches!(entries[begin].what, What::Undecodable { .. }) => {
+                        if let Some(told) = self.give_up(&mut entries[begin], error.chain()) {
+                            replies.push((begin, told));
+                            begin += 1;
+                        }
+                    }
+                    // It cannot be written, and it cannot be parked either.
+                    verdict => {
                         let wait = backoff.next_wait();
                         metrics::counter!(names::BATCH_RETRIES, "participant" => P::NAME).increment(1);
+                        if verdict == Verdict::Isolate {
+                            stuck
+                                .get_or_insert_with(|| self.hold_up(&error))
+                                .because(error.chain());
+                        }
                         tracing::warn!(
                             participant = P::NAME,
                             entries = end - begin,
@@ -73,16 +98,6 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
                             () = stop.cancelled() => return Applied::Stopped,
                         }
                     }
-                    Verdict::Isolate if end - begin > 1 => {
-                        tracing::warn!(
-                            participant = P::NAME,
-                            entries = end - begin,
-                            error = error.chain(),
-                            "a batch failed; going one by one"
-                        );
-                        at_once = 1;
-                    }
-                    Verdict::Isolate => self.give_up(&mut entries[begin], error.chain()),
                 },
             }
         }
@@ -90,14 +105,27 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
     }
 
     /// This entry alone cannot be written: it becomes one that cannot be decided, which parks its key. A
-    /// command becomes one without effect, and its caller is told that it could not be.
-    fn give_up(&self, entry: &mut Entry<P>, why: String) {
+    /// command changes nothing then, and its caller is told at once.
+    fn give_up(&self, entry: &mut Entry<P>, why: String) -> Option<Told<P>> {
         tracing::warn!(participant = P::NAME, entry = %entry.id, why, "an entry cannot be written");
+        if matches!(entry.origin, Origin::Command(_)) {
+            return Some(Told::Now(Reply::Parked(why)));
+        }
         if let (Origin::Timer { .. } | Origin::Outcome { .. }, Some(key)) =
             (&entry.origin, entry.quarantine_key())
         {
             entry.origin = Origin::Broken { key };
         }
         entry.what = What::Undecodable { reason: why };
+        None
+    }
+
+    fn hold_up(&self, error: &Error) -> Held<'_> {
+        tracing::error!(
+            participant = P::NAME,
+            error = error.chain(),
+            "the database refuses what is decided, whatever it is; nothing goes on until somebody mends that"
+        );
+        self.stuck.hold()
     }
 }

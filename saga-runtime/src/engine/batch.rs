@@ -6,7 +6,7 @@ use quadrille_process::fault::About;
 use saga_core::{Inputs as _, Participant, Position};
 use uuid::Uuid;
 
-use crate::record::Record;
+use crate::record::{self, Record};
 
 /// One thing to be decided, or to be passed over, in the order in which it came.
 #[derive(Debug)]
@@ -37,8 +37,12 @@ pub(crate) enum Origin {
         applied: Option<(String, Position)>,
         inbox: Option<(String, String)>,
     },
-    /// A parked record that is replayed: number in the quarantine.
-    Parked { record: Arc<Record>, seq: i64 },
+    /// A parked record that is replayed: key and number in the quarantine.
+    Parked {
+        record: Arc<Record>,
+        key: String,
+        seq: i64,
+    },
     /// A command, with what makes it idempotent.
     Command(Idempotency),
     /// A timer that is due; it counts only if the row with this id is still there.
@@ -70,11 +74,11 @@ impl<P: Participant> Entry<P> {
     /// The text that the saga is quarantined under: the record's key, or the saga's.
     pub(crate) fn quarantine_key(&self) -> Option<String> {
         match (&self.origin, &self.what) {
-            (Origin::Record { record, .. } | Origin::Parked { record, .. }, _) => {
-                Some(record.quarantine_key())
+            (Origin::Record { record, .. }, _) => Some(record.quarantine_key()),
+            (Origin::Parked { key, .. } | Origin::Broken { key }, _) => Some(key.clone()),
+            (_, What::Input { saga: Some(key), .. }) => {
+                Some(record::quarantine_key(key.to_string().as_bytes()))
             }
-            (Origin::Broken { key }, _) => Some(key.clone()),
-            (_, What::Input { saga: Some(key), .. }) => Some(key.to_string()),
             (_, What::Input { saga: None, .. } | What::Undecodable { .. } | What::Pass) => None,
         }
     }

@@ -5,11 +5,13 @@ pub(crate) mod batch;
 pub(crate) mod decide;
 mod ledger;
 pub(crate) mod offsets;
+pub(crate) mod stuck;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::Utc;
+use quadrille_process::Health;
 use quadrille_process::fault::{self, Point};
 use saga_core::{Participant, Rows};
 use sqlx::{PgConnection, PgPool};
@@ -39,6 +41,8 @@ pub(crate) struct Engine<P: Participant, S> {
     pub(crate) effects: Notify,
     /// Sagas whose state has changed, for whoever watches one. A watcher that is too slow misses some.
     pub(crate) changes: broadcast::Sender<P::Key>,
+    /// What an operator has to mend.
+    stuck: stuck::Stuck,
 }
 
 /// A transaction that committed.
@@ -72,7 +76,7 @@ impl<P: Participant> Clone for Told<P> {
 }
 
 impl<P: Participant, S: Store<P>> Engine<P, S> {
-    pub(crate) fn new(participant: P, store: S, prefix: &str) -> Arc<Self> {
+    pub(crate) fn new(participant: P, store: S, prefix: &str, health: Health) -> Arc<Self> {
         Arc::new(Self {
             participant,
             store,
@@ -80,6 +84,7 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
             consumer: format!("{prefix}{}", P::NAME),
             effects: Notify::new(),
             changes: broadcast::channel(4096).0,
+            stuck: stuck::Stuck::new(health),
         })
     }
 

@@ -176,16 +176,16 @@ pub(crate) async fn unpark<P: Participant>(
     let (mut out_keys, mut out) = (Vec::new(), Vec::new());
     let (mut wrong_keys, mut wrong, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
     for (i, entry) in entries.iter().enumerate() {
-        let Origin::Parked { record, seq } = &entry.origin else {
+        let Origin::Parked { key, seq, .. } = &entry.origin else {
             continue;
         };
         match parks.iter().find(|park| park.entry == i) {
             None => {
-                out_keys.push(record.quarantine_key());
+                out_keys.push(key.as_str());
                 out.push(*seq);
             }
             Some(park) => {
-                wrong_keys.push(record.quarantine_key());
+                wrong_keys.push(key.as_str());
                 wrong.push(*seq);
                 reasons.push(park.reason.as_deref().map(text));
             }

@@ -99,7 +99,11 @@ async fn replay<P: Participant, S: Store<P>>(
                 });
                 let mut entry = reading::entry::<P>(&engine.participant, &record);
                 // Its position is old news to the partition; it counts because it is in the quarantine.
-                entry.origin = Origin::Parked { record, seq };
+                entry.origin = Origin::Parked {
+                    record,
+                    key: key.to_owned(),
+                    seq,
+                };
                 entry
             })
             .collect();

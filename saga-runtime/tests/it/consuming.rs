@@ -4,7 +4,7 @@ use saga_core::envelope;
 use crate::kiosk::Made;
 use crate::world::{WAITING, World};
 
-fn made(id: &str, n: i32) -> Made {
+pub(crate) fn made(id: &str, n: i32) -> Made {
     Made {
         id: id.into(),
         n,
@@ -12,7 +12,7 @@ fn made(id: &str, n: i32) -> Made {
     }
 }
 
-fn made_so(id: &str, n: i32, what: &str) -> Made {
+pub(crate) fn made_so(id: &str, n: i32, what: &str) -> Made {
     Made {
         id: id.into(),
         n,
@@ -23,7 +23,7 @@ fn made_so(id: &str, n: i32, what: &str) -> Made {
 const NOTED: &str = "select count(*) from saga.outbox where type = 'visit.noted'";
 const VISITED: &str = "select coalesce(sum(cardinality(seen)), 0)::int8 from visit";
 /// Records that the consumer has read on over.
-const READ_ON: &str =
+pub(crate) const READ_ON: &str =
     "select coalesce(sum(next_offset), 0)::int8 from saga.consumer_offset where next_offset > 0";
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,9 +7,15 @@ mod world;
 
 /// Commands, effects, timers, pauses.
 mod acting;
+/// Calls that give no answer.
+mod calls;
 /// Events: once, in order, parked, or stopped.
 mod consuming;
 /// Databases that encrypt, and several of them.
 mod databases;
+/// What the database refuses.
+mod poison;
+/// Replays of parked keys.
+mod replaying;
 /// What every store has to do.
 mod stores;
