@@ -146,6 +146,11 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
         let parked = quarantine::lock(tx, P::NAME, &keys)
             .await
             .map_err(|source| self.failed("look up parked keys", source))?;
+        void.extend(
+            quarantine::gone(tx, entries)
+                .await
+                .map_err(|source| self.failed("look up parked messages", source))?,
+        );
 
         let sagas = self.load(tx, entries, &void).await?;
         let shared = self.load_shared(tx, entries, &void, &sagas).await?;

@@ -20,6 +20,13 @@ use crate::record::Record;
 const LOCK: &str =
     "select key from saga.parked_key where participant = $1 and key = any($2) order by key for update";
 
+// For update: an operator may be discarding one of them.
+const THERE: &str = "\
+select m.key, m.seq from saga.parked_message m
+  join (select $1::text as participant, key, seq from unnest($2::text[], $3::int8[]) as u (key, seq) offset 0) as r
+       using (participant, key, seq)
+ order by m.key, m.seq for update of m";
+
 const PARK_KEYS: &str = "\
 insert into saga.parked_key (participant, key, reason)
 select $1, key, reason from unnest($2::text[], $3::text[]) as p (key, reason)
@@ -46,6 +53,7 @@ delete from saga.parked_message m
 /// The statements of this module.
 pub(crate) const STATEMENTS: &[(&str, &str)] = &[
     ("lock", LOCK),
+    ("there", THERE),
     ("park_keys", PARK_KEYS),
     ("park_messages", PARK_MESSAGES),
     ("still_wrong", STILL_WRONG),
@@ -68,6 +76,38 @@ pub(crate) async fn lock(
         .fetch_all(tx)
         .await?;
     Ok(parked.into_iter().collect())
+}
+
+/// Replayed messages that are in the quarantine no more: they were read outside of this transaction, and somebody else has
+/// replayed or discarded them since. To be called when their keys are locked.
+pub(crate) async fn gone<P: Participant>(
+    tx: &mut PgConnection,
+    entries: &[Entry<P>],
+) -> Result<BTreeSet<usize>, sqlx::Error> {
+    let replayed: Vec<(usize, &str, i64)> = entries
+        .iter()
+        .enumerate()
+        .filter_map(|(i, entry)| match &entry.origin {
+            Origin::Parked { key, seq, .. } => Some((i, key.as_str(), *seq)),
+            _ => None,
+        })
+        .collect();
+    if replayed.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let there: BTreeSet<(String, i64)> = sqlx::query_as(THERE)
+        .bind(P::NAME)
+        .bind(replayed.iter().map(|(_, key, _)| *key).collect::<Vec<_>>())
+        .bind(replayed.iter().map(|(_, _, seq)| *seq).collect::<Vec<_>>())
+        .fetch_all(tx)
+        .await?
+        .into_iter()
+        .collect();
+    Ok(replayed
+        .into_iter()
+        .filter(|(_, key, seq)| !there.contains(&((*key).to_owned(), *seq)))
+        .map(|(i, _, _)| i)
+        .collect())
 }
 
 /// Parks keys and puts records behind them.
