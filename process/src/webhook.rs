@@ -14,6 +14,9 @@ use sha2::Sha256;
 /// How far a webhook's timestamp may be from our clock, either way.
 pub const TOLERANCE_S: u64 = 5 * 60;
 
+/// Signatures that are looked at: a sender that changes its secret sends two.
+pub const SIGNATURES_MAX: usize = 16;
+
 /// Header: the message's id, the same on every retry.
 pub const ID: &str = "webhook-id";
 /// Header: Unix seconds of this attempt.
@@ -39,6 +42,9 @@ pub enum Rejection {
     /// Too long ago, or from the future: a replay, or a clock that is wrong.
     #[error("the webhook's timestamp is more than {TOLERANCE_S} s away from our clock")]
     OutsideTolerance,
+    /// More signatures than anybody needs: whoever sends them wants us to be busy.
+    #[error("the webhook has more than {SIGNATURES_MAX} signatures")]
+    TooManySignatures,
     /// None of the signatures is right.
     #[error("no signature of the webhook matches")]
     BadSignature,
@@ -72,6 +78,11 @@ pub fn verify(
     now: u64,
 ) -> Result<(), Rejection> {
     let sent_at: u64 = timestamp.parse().map_err(|_| Rejection::MalformedTimestamp)?;
+    if signatures.split(' ').nth(SIGNATURES_MAX).is_some() {
+        return Err(Rejection::TooManySignatures);
+    }
+    // Once, since the body may be long: each comparison below begins where this ends.
+    let mac = mac(secret, id, timestamp, body);
     let mut matches = false;
     for signature in signatures.split(' ') {
         let Some(encoded) = signature.strip_prefix("v1,") else {
@@ -81,7 +92,7 @@ pub fn verify(
             continue;
         };
         // Constant time; and no early way out, so that the position of the match does not show either.
-        matches |= mac(secret, id, timestamp, body).verify_slice(&signature).is_ok();
+        matches |= mac.clone().verify_slice(&signature).is_ok();
     }
     if !matches {
         return Err(Rejection::BadSignature);
@@ -173,6 +184,22 @@ mod tests {
             Err(Rejection::BadSignature)
         );
         assert_eq!(check("", BODY, NOW), Err(Rejection::BadSignature));
+    }
+
+    #[test]
+    fn a_header_of_many_signatures_is_not_looked_through() {
+        let other = "v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        let after = |others: usize| format!("{}{GOOD}", format!("{other} ").repeat(others));
+        assert_eq!(check(&after(SIGNATURES_MAX - 1), BODY, NOW), Ok(()));
+        assert_eq!(
+            check(&after(SIGNATURES_MAX), BODY, NOW),
+            Err(Rejection::TooManySignatures)
+        );
+        // As much as a server lets in, times the longest body: no work is done for it.
+        let (many, body) = (after(100_000), vec![0; 64 * 1024]);
+        let begun = std::time::Instant::now();
+        assert_eq!(check(&many, &body, NOW), Err(Rejection::TooManySignatures));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(1));
     }
 
     #[test]
