@@ -67,7 +67,7 @@ impl KafkaSettings {
             "path of a PEM file with the certificates to trust",
         );
         let properties = env
-            .optional(
+            .optional_unshown(
                 "KAFKA_PROPERTIES",
                 "further librdkafka properties as name=value[,name=value…]",
             )
@@ -276,5 +276,18 @@ mod tests {
                 "ORDER_KAFKA_SASL_PASSWORD",
             ]
         );
+    }
+
+    #[test]
+    fn a_password_among_properties_that_cannot_be_read_is_not_shown() {
+        let pairs = [
+            ("ORDER_KAFKA_BROKERS", "a:9092"),
+            ("ORDER_KAFKA_PROPERTIES", "ssl.key.password=hunter2,linger.ms"),
+        ];
+        let invalid = Env::from_pairs("ORDER", pairs)
+            .build(KafkaSettings::from_env)
+            .unwrap_err();
+        assert_eq!(invalid.problems[0].found.as_deref(), Some("***"));
+        assert!(!format!("{invalid} {invalid:?}").contains("hunter2"));
     }
 }

@@ -78,6 +78,17 @@ impl Env {
         self.parse(name, &text, expected)
     }
 
+    /// As [`optional`](Self::optional), for a value of which a part may be a secret: what was found is never shown.
+    pub fn optional_unshown<T: FromStr>(&mut self, key: &str, expected: &str) -> Option<T> {
+        self.note(key, expected, Some("none"), false);
+        let (name, text) = self.look_up(key)?;
+        let value = text.parse().ok();
+        if value.is_none() {
+            self.wrong(name, "***", expected);
+        }
+        value
+    }
+
     /// A value with a default.
     pub fn or<T: FromStr + Display>(&mut self, key: &str, default: T, expected: &str) -> T {
         self.note(key, expected, Some(&default.to_string()), false);
