@@ -16,6 +16,17 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// The transaction could not be begun or committed, which is about none of its entries.
+    #[error("{participant}: cannot {doing}")]
+    Transaction {
+        /// Whose transaction.
+        participant: &'static str,
+        /// `begin a transaction` or `commit`.
+        doing: &'static str,
+        /// What the database said.
+        #[source]
+        source: sqlx::Error,
+    },
     /// Rows that the store inserted or found were gone when it locked them.
     #[error("{participant}: {missing} of {wanted} rows were pruned while they were being locked")]
     PrunedMeanwhile {
@@ -76,14 +87,25 @@ impl Error {
     pub fn verdict(&self) -> Verdict {
         match self {
             Error::Database { source, .. } if is_transient(source) => Verdict::Retry,
+            // A constraint that is checked at the commit is about an entry all the same.
+            Error::Transaction { source, .. } if !is_about_data(source) => Verdict::Retry,
             // They are inserted anew.
             Error::PrunedMeanwhile { .. } => Verdict::Retry,
             // As if the connection had broken.
             Error::Injected(_) => Verdict::Retry,
-            Error::Database { .. } | Error::EffectOutstanding { .. } | Error::StoredReply { .. } => {
-                Verdict::Isolate
-            }
+            Error::Database { .. }
+            | Error::Transaction { .. }
+            | Error::EffectOutstanding { .. }
+            | Error::StoredReply { .. } => Verdict::Isolate,
             Error::NotOwner { .. } => Verdict::Reload,
+        }
+    }
+
+    /// Whether it passes only when somebody mends the database, or takes this build back.
+    pub(crate) fn needs_somebody(&self) -> bool {
+        match self {
+            Error::Database { source, .. } | Error::Transaction { source, .. } => needs_somebody(source),
+            _ => false,
         }
     }
 
@@ -107,6 +129,7 @@ pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
         | sqlx::Error::PoolTimedOut
+        | sqlx::Error::BeginFailed
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| is_transient_state(&code)),
@@ -114,16 +137,34 @@ pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
     }
 }
 
-/// SQLSTATE classes: connection (08), rollback (40), resources (53), operator (57), system (58), and a lock
-/// that was not to be had (55P03). Missing rights or tables (42) are an operator's to mend as well: parking
-/// every key of a partition because a grant is missing would help nobody. 25006 is a read-only server: the
-/// old primary after a failover.
+/// Whether the database waits for a person: every message would be refused, whatever it is.
+pub(crate) fn needs_somebody(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().is_some_and(|code| is_set_up_wrong(&code)))
+}
+
+/// Whether a commit was refused for what was written: integrity (23), or a trigger's own words (P0).
+fn is_about_data(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref().and_then(|code| code.get(..2)), Some("23" | "P0"))
+}
+
+/// SQLSTATE classes: connection (08), rollback (40), resources (53), operator (57), system (58), a lock
+/// that was not to be had (55P03), and [what is set up wrong](is_set_up_wrong).
 fn is_transient_state(code: &str) -> bool {
     matches!(code.get(..2), Some("08" | "40" | "53" | "57" | "58"))
-        || matches!(
-            code,
-            "55P03" | "25006" | "42501" | "42P01" | "3D000" | "28000" | "28P01"
-        )
+        || code == "55P03"
+        || is_set_up_wrong(code)
+}
+
+/// Tables, columns, functions or rights that are missing (42, 3F), statements that the server does not know or allow (26,
+/// 0A: behind a pooler, or after a migration), transactions that it does not (25: a primary that was, and only reads), a
+/// role or a database that is gone (28, 3D). They are an operator's to mend: parking every key of a partition because of
+/// a column that is missing would help nobody.
+fn is_set_up_wrong(code: &str) -> bool {
+    matches!(
+        code.get(..2),
+        Some("42" | "26" | "0A" | "3F" | "25" | "28" | "3D")
+    )
 }
 
 /// Waits between tries of the same thing, doubling with jitter up to a bound. Built on the `backoff` crate,
@@ -189,5 +230,22 @@ mod tests {
         assert!(is_transient_state("55P03"));
         assert!(!is_transient_state("23505"));
         assert!(!is_transient_state("22001"));
+    }
+
+    #[test]
+    fn what_is_set_up_wrong_is_no_messages_fault() {
+        for code in [
+            "42703", "42883", "42P01", "42501", "0A000", "26000", "3F000", "25006", "28P01", "3D000",
+        ] {
+            assert!(is_transient_state(code) && is_set_up_wrong(code), "{code}");
+        }
+        assert!(!is_set_up_wrong("57P01"));
+        assert!(is_transient(&sqlx::Error::BeginFailed));
+        let commit = Error::Transaction {
+            participant: "p",
+            doing: "commit",
+            source: sqlx::Error::RowNotFound,
+        };
+        assert_eq!(commit.verdict(), Verdict::Retry);
     }
 }

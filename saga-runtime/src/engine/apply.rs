@@ -77,11 +77,11 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
                             begin += 1;
                         }
                     }
-                    // It cannot be written, and it cannot be parked either.
+                    // The database is away or not what it should be; or it takes no entry, and not even its parking.
                     verdict => {
                         let wait = backoff.next_wait();
                         metrics::counter!(names::BATCH_RETRIES, "participant" => P::NAME).increment(1);
-                        if verdict == Verdict::Isolate {
+                        if verdict == Verdict::Isolate || error.needs_somebody() {
                             stuck
                                 .get_or_insert_with(|| self.hold_up(&error))
                                 .because(error.chain());

@@ -100,12 +100,12 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
         let mut tx = pool
             .begin()
             .await
-            .map_err(|source| self.failed("begin a transaction", source))?;
+            .map_err(|source| self.broken("begin a transaction", source))?;
         let (decided, committed) = self.fill(&mut tx, entries, expected).await?;
         fault::reach(Point::EngineBeforeCommit, || batch::about(entries)).await?;
         tx.commit()
             .await
-            .map_err(|source| self.failed("commit", source))?;
+            .map_err(|source| self.broken("commit", source))?;
         fault::reach(Point::EngineAfterCommit, || batch::about(entries)).await?;
         self.tell(&decided);
         Ok(committed)
@@ -310,6 +310,14 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
                     "parked a key; look with 'sagactl parked show', mend the cause, then replay or discard"
                 );
             }
+        }
+    }
+
+    fn broken(&self, doing: &'static str, source: sqlx::Error) -> Error {
+        Error::Transaction {
+            participant: P::NAME,
+            doing,
+            source,
         }
     }
 

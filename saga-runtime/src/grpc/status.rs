@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::CommandError;
-use crate::error::is_transient;
+use crate::error::{is_transient, needs_somebody};
 
 /// Whose reasons these are.
 pub(super) const DOMAIN: &str = "quadrille";
@@ -42,7 +42,11 @@ pub fn of_command<R>(error: CommandError<R>, refused: impl FnOnce(R) -> Status) 
 /// The answer to a read that failed. The database's words are for the log alone.
 pub fn of_database(doing: &'static str, error: &sqlx::Error) -> Status {
     if is_transient(error) {
-        tracing::warn!(error = %Chain(error), "cannot {doing}");
+        if needs_somebody(error) {
+            tracing::error!(error = %Chain(error), "cannot {doing}");
+        } else {
+            tracing::warn!(error = %Chain(error), "cannot {doing}");
+        }
         unavailable("UNAVAILABLE", "the database is away; come back later")
     } else {
         tracing::error!(error = %Chain(error), "cannot {doing}");
