@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::effect::wait::{ASKED_MAX, until_next};
 use crate::effect::{Failure, Options, Performer, Performers, RawCall};
 use crate::engine::batch::{Entry, Origin, What};
 use crate::engine::{Applied, Engine};
-use crate::error::{Backoff, jittered};
+use crate::error::Backoff;
 use crate::metrics as names;
 use crate::pause::Pauses;
 use crate::store::Store;
@@ -300,7 +301,17 @@ async fn postpone(
     failure: Failure,
     participant: &'static str,
 ) {
-    let wait = failure.retry_after.unwrap_or_else(|| jittered(wait));
+    let wait = until_next(wait, failure.retry_after);
+    if let Some(asked) = failure.retry_after.filter(|asked| *asked > ASKED_MAX) {
+        tracing::warn!(
+            participant,
+            saga = claimed.saga,
+            kind = claimed.kind,
+            asked_s = asked.as_secs(),
+            wait_s = wait.as_secs(),
+            "the other side asks to be left alone for longer than anybody waits"
+        );
+    }
     tracing::info!(
         participant,
         saga = claimed.saga,

@@ -2,6 +2,8 @@
 //! with the effect's id as the idempotency key.
 
 mod executor;
+/// How long before a call is made again.
+mod wait;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,7 +49,8 @@ pub struct Call<E> {
 pub struct Failure {
     /// For people; no secrets.
     pub why: String,
-    /// How long the other side wants to be left alone.
+    /// How long the other side wants to be left alone: no call is made earlier, unless that is more than an hour. The
+    /// policy's own waits apply all the same.
     pub retry_after: Option<Duration>,
 }
 
