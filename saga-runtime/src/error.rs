@@ -1,5 +1,6 @@
 //! What can go wrong in the shell, and the one function that says what to do then.
 
+use std::any::Any;
 use std::time::Duration;
 
 /// A transaction of the engine that did not commit.
@@ -165,6 +166,13 @@ fn is_set_up_wrong(code: &str) -> bool {
         code.get(..2),
         Some("42" | "26" | "0A" | "3F" | "25" | "28" | "3D")
     )
+}
+
+/// What a panic said.
+pub(crate) fn panic_words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default()
 }
 
 /// Waits between tries of the same thing, doubling with jitter up to a bound. Built on the `backoff` crate,

@@ -1,9 +1,11 @@
 //! Claims effects, calls, and feeds the answers back into `decide`.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use quadrille_process::fault::{self, About, Point};
 use saga_core::{Inputs, Participant, RawOutcome};
 use sqlx::PgPool;
@@ -17,7 +19,7 @@ use crate::effect::wait::{ASKED_MAX, until_next};
 use crate::effect::{Failure, Options, Performer, Performers, RawCall};
 use crate::engine::batch::{Entry, Origin, What};
 use crate::engine::{Applied, Engine};
-use crate::error::Backoff;
+use crate::error::{Backoff, panic_words};
 use crate::metrics as names;
 use crate::pause::Pauses;
 use crate::store::Store;
@@ -218,24 +220,12 @@ async fn call(
         quadrille_process::telemetry::set_parent(&span, context, None);
     }
     let started = Instant::now();
-    let result = async {
-        fault::reach(Point::EffectBeforeCall, || vec![about(&claimed)])
-            .await
-            .map_err(Failure::new)?;
-        tokio::time::timeout(policy.call_timeout, performer.call(raw))
-            .await
-            .unwrap_or_else(|_| {
-                Err(Failure::new(format!(
-                    "no answer within {} ms",
-                    policy.call_timeout.as_millis()
-                )))
-            })
-    }
-    .instrument(span)
-    .await;
-    let result = match fault::reach(Point::EffectAfterCall, || vec![about(&claimed)]).await {
-        Ok(()) => result,
-        Err(injected) => Err(Failure::new(injected)),
+    // A call that takes its process along leaves nobody to say that it failed; its claim was counted all the same.
+    let (attempt, result) = if attempt > policy.attempts.max(1) {
+        let failure = Failure::new("the process ended during the last call, or did not begin it");
+        (attempt - 1, Err(failure))
+    } else {
+        (attempt, make(&performer, raw, &claimed).instrument(span).await)
     };
     let (outcome, label) = match result {
         Ok(answer) => (RawOutcome::Answered(answer), "answered"),
@@ -292,6 +282,30 @@ async fn call(
             })
             .await,
     );
+}
+
+/// One call. A panic in it is as indefinite as any other failure, and counts as one.
+async fn make(performer: &Performer, raw: RawCall, claimed: &Claimed) -> Result<serde_json::Value, Failure> {
+    let patience = performer.policy.call_timeout;
+    fault::reach(Point::EffectBeforeCall, || vec![about(claimed)])
+        .await
+        .map_err(Failure::new)?;
+    let call = AssertUnwindSafe(async { performer.call(raw).await }).catch_unwind();
+    let result = match tokio::time::timeout(patience, call).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => Err(Failure::new(format!(
+            "the call panicked: {}",
+            panic_words(panic.as_ref())
+        ))),
+        Err(_) => Err(Failure::new(format!(
+            "no answer within {} ms",
+            patience.as_millis()
+        ))),
+    };
+    fault::reach(Point::EffectAfterCall, || vec![about(claimed)])
+        .await
+        .map_err(Failure::new)?;
+    result
 }
 
 async fn postpone(

@@ -8,6 +8,7 @@ use saga_core::{At, Decision, Emission, Fault, Outputs, Participant, Rows, Timer
 use uuid::Uuid;
 
 use crate::engine::batch::{Entry, Origin, What};
+use crate::error::panic_words;
 use crate::outbox::{Headers, NewEvent};
 use crate::store::Saved;
 use crate::trace;
@@ -209,11 +210,7 @@ pub(crate) fn decide<P: Participant>(
 /// A panic in `decide` (an overflow, an index) is a fault of this input, not of the whole batch.
 fn guarded<T>(decide: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(decide)).unwrap_or_else(|panic| {
-        let what = panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_default();
+        let what = panic_words(panic.as_ref());
         Err(Fault::impossible(format!("decide panicked: {what}")))
     })
 }

@@ -283,6 +283,8 @@ fn quoted(items: &[String]) -> Vec<String> {
 #[derive(Debug, Default)]
 pub(crate) struct Greeter {
     pub(crate) failures: AtomicU32,
+    /// Panics as often as this before all else.
+    pub(crate) panics: AtomicU32,
     pub(crate) calls: Mutex<Vec<(uuid::Uuid, u32, bool)>>,
     /// If there is one: the call with this number of attempt is answered, with its number, others wait.
     pub(crate) gate: Option<tokio::sync::watch::Sender<u32>>,
@@ -294,6 +296,11 @@ impl Perform<Greet> for std::sync::Arc<Greeter> {
             .lock()
             .expect("not poisoned")
             .push((call.id, call.attempt, call.ask_first));
+        let left = self.panics.load(Ordering::SeqCst);
+        if left > 0 {
+            self.panics.store(left - 1, Ordering::SeqCst);
+            panic!("told to panic");
+        }
         if let Some(gate) = &self.gate {
             let opened = gate
                 .subscribe()
