@@ -38,6 +38,6 @@ mod tests;
 pub use metadata::{idempotency, timeout};
 pub use page::{PageToken, page_size};
 pub use server::{Error, GrpcConfig, HEALTH_SERVICE, REQUEST_MAX_BYTES, Server};
-pub use status::{failure, of_command, of_database, overloaded, stopping};
+pub use status::{failure, later, of_command, of_database, overloaded, stopping};
 pub use time::timestamp;
 pub use violations::Violations;

@@ -64,6 +64,11 @@ pub fn stopping() -> Status {
     unavailable("STOPPING", "the service is shutting down")
 }
 
+/// What is asked for is not there yet: come back after `retry`.
+pub fn later(reason: &str, message: &str, retry: Duration) -> Status {
+    again(Code::Unavailable, reason, message, retry)
+}
+
 fn unavailable(reason: &str, message: &str) -> Status {
     again(Code::Unavailable, reason, message, UNAVAILABLE_RETRY)
 }

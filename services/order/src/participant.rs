@@ -50,6 +50,16 @@ impl Default for Orders {
     }
 }
 
+impl Orders {
+    /// How long after it was placed an order is given up.
+    pub fn deadline(&self, method: Method) -> Duration {
+        match method {
+            Method::Card => self.card_deadline,
+            Method::HostedPage => self.page_deadline,
+        }
+    }
+}
+
 impl Participant for Orders {
     const NAME: &'static str = "order";
     const STEPS: &'static [Step] = steps! { In, Out;
@@ -337,10 +347,7 @@ impl Orders {
                 page_url: None,
             },
         };
-        let deadline = match method {
-            Method::Card => self.card_deadline,
-            Method::HostedPage => self.page_deadline,
-        };
+        let deadline = self.deadline(method);
         Ok(Decision::to(order.clone())
             .emit(Out::Created(order::Created {
                 order_id,

@@ -33,7 +33,8 @@ impl Running {
             .await
             .map_err(Failure::unavailable)?;
         let server = Server::bind(&config.grpc).await.map_err(Failure::unavailable)?;
-        let orders = service.participant(config.orders, Tables).start();
+        let policy = config.orders;
+        let orders = service.participant(policy, Tables).start();
         let pool = service.pool().clone();
         let watchers = Watchers::new(config.watchers_max, process.shutdown.clone());
         service.task(Arc::clone(&watchers).serve(pool.clone(), orders.changes()));
@@ -42,6 +43,7 @@ impl Running {
             commands: orders.commands.clone(),
             pool,
             watchers,
+            policy,
         });
         let (v1, v1alpha) = quadrille_proto::reflection(&[SERVICE_NAME, HEALTH_SERVICE])?;
         let server = server

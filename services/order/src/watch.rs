@@ -129,7 +129,10 @@ impl Watchers {
     }
 
     fn all(&self) -> BTreeSet<OrderId> {
-        self.lock().keys().copied().collect()
+        let mut watched = self.lock();
+        // Two watchers that end at the same time each take the other for one who goes on.
+        watched.retain(|_, watchers| watchers.receiver_count() > 0);
+        watched.keys().copied().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<OrderId, watch::Sender<Option<Arc<View>>>>> {
@@ -162,5 +165,21 @@ impl Drop for Watcher {
         {
             watched.remove(&self.order_id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_that_nobody_watches_any_more_is_forgotten() {
+        let watchers = Watchers::new(2, CancellationToken::new());
+        let id = |n| OrderId(uuid::Uuid::from_u128(n));
+        let _watcher = watchers.watch(id(1)).expect("room");
+        // As two leave it that end at the same time.
+        watchers.lock().insert(id(2), watch::Sender::new(None));
+        assert_eq!(watchers.all(), [id(1)].into());
+        assert_eq!(watchers.lock().len(), 1);
     }
 }

@@ -9,6 +9,7 @@ mod stream;
 
 use std::sync::Arc;
 
+use chrono::Utc;
 use quadrille_contracts::OrderId;
 use quadrille_proto::order::v1 as proto;
 use quadrille_proto::order::v1::order_service_server::OrderService;
@@ -31,6 +32,8 @@ pub struct Api {
     pub pool: PgPool,
     /// For watching.
     pub watchers: Arc<Watchers>,
+    /// How long an order may take.
+    pub policy: Orders,
 }
 
 #[tonic::async_trait]
@@ -104,7 +107,8 @@ impl OrderService for Api {
             .watch(order_id)
             .ok_or_else(|| grpc::overloaded("too many orders are being watched"))?;
         let found = self.read(order_id).await?;
-        Ok(Response::new(stream::of(watcher, found, timeout)))
+        let patience = stream::patience(&self.policy, &found, Utc::now());
+        Ok(Response::new(stream::of(watcher, found, timeout, patience)))
     }
 }
 
