@@ -69,9 +69,12 @@ pub enum CommandError<R> {
     /// The idempotency key was used before, with another request.
     #[error("the idempotency key was used before with another request")]
     KeyReused,
-    /// The saga is parked, or this command cannot be decided.
+    /// The saga is parked.
     #[error("the saga cannot take commands: {0}")]
     Parked(String),
+    /// It cannot be decided or stored, and this call changed nothing. The log says why; that is not the caller's business.
+    #[error("the service made a mistake")]
+    GivenUp,
     /// Too many commands are waiting.
     #[error("too many commands are waiting; come back later")]
     Overloaded,
@@ -153,6 +156,7 @@ impl<P: Participant> Commands<P> {
             Err(CommandError::Refused(_)) => "refused",
             Err(CommandError::KeyReused) => "key_reused",
             Err(CommandError::Parked(_)) => "parked",
+            Err(CommandError::GivenUp) => "given_up",
             Err(CommandError::Overloaded) => "overloaded",
             Err(CommandError::Unavailable) => "unavailable",
             Err(CommandError::Stopping) => "stopping",
@@ -261,6 +265,10 @@ async fn decide<P: Participant, S: Store<P>>(engine: &Engine<P, S>, pool: &PgPoo
                 }),
                 Told::Now(Reply::Refused(refusal)) => Err(CommandError::Refused(refusal)),
                 Told::Now(Reply::Parked(why)) => Err(CommandError::Parked(why)),
+                Told::Now(Reply::GivenUp(why)) => {
+                    tracing::error!(participant = P::NAME, why, "a command was given up");
+                    Err(CommandError::GivenUp)
+                }
                 Told::KeyReused => Err(CommandError::KeyReused),
             };
             drop(caller.send(answer));

@@ -109,7 +109,7 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
     fn give_up(&self, entry: &mut Entry<P>, why: String) -> Option<Told<P>> {
         tracing::warn!(participant = P::NAME, entry = %entry.id, why, "an entry cannot be written");
         if matches!(entry.origin, Origin::Command(_)) {
-            return Some(Told::Now(Reply::Parked(why)));
+            return Some(Told::Now(Reply::GivenUp(why)));
         }
         if let (Origin::Timer { .. } | Origin::Outcome { .. }, Some(key)) =
             (&entry.origin, entry.quarantine_key())

@@ -47,8 +47,10 @@ pub(crate) struct Decided<P: Participant> {
 pub(crate) enum Reply<P: Participant> {
     Done(P::Reply),
     Refused(P::Refusal),
-    /// Its saga is parked, or has just been because of this command.
+    /// Its saga is parked.
     Parked(String),
+    /// It cannot be decided or written. Why is for operators: it may be the database's words.
+    GivenUp(String),
 }
 
 // By hand: a derive would ask the participant itself to be Clone.
@@ -58,6 +60,7 @@ impl<P: Participant> Clone for Reply<P> {
             Self::Done(reply) => Self::Done(reply.clone()),
             Self::Refused(refusal) => Self::Refused(refusal.clone()),
             Self::Parked(why) => Self::Parked(why.clone()),
+            Self::GivenUp(why) => Self::GivenUp(why.clone()),
         }
     }
 }
@@ -223,10 +226,11 @@ fn park<P: Participant>(
     reason: Option<String>,
 ) {
     if matches!(entry.origin, Origin::Command(_)) {
-        let why = reason
-            .clone()
-            .unwrap_or_else(|| "an earlier message of this saga is parked".to_owned());
-        out.replies.push((i, Reply::Parked(why)));
+        let reply = match reason {
+            Some(why) => Reply::GivenUp(why),
+            None => Reply::Parked("an earlier message of this saga is parked".to_owned()),
+        };
+        out.replies.push((i, reply));
         // A command that cannot be decided harms nobody but its caller, who is told.
         return;
     }

@@ -33,6 +33,7 @@ pub fn of_command<R>(error: CommandError<R>, refused: impl FnOnce(R) -> Status) 
         CommandError::Refused(refusal) => refused(refusal),
         CommandError::KeyReused => failure(Code::FailedPrecondition, "IDEMPOTENCY_KEY_REUSED", message),
         CommandError::Parked(_) => failure(Code::FailedPrecondition, "SAGA_PARKED", message),
+        CommandError::GivenUp => failure(Code::Internal, "INTERNAL", message),
         CommandError::Overloaded => overloaded(&message),
         CommandError::Unavailable => unavailable("UNAVAILABLE", &message),
         CommandError::Stopping => stopping(),
@@ -120,6 +121,7 @@ mod tests {
                 "SAGA_PARKED",
                 false,
             ),
+            (CommandError::GivenUp, Code::Internal, "INTERNAL", false),
             (
                 CommandError::Overloaded,
                 Code::ResourceExhausted,

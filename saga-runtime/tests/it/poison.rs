@@ -100,7 +100,7 @@ async fn a_stored_reply_that_this_build_cannot_read_is_answered_at_once() -> Res
     pay(&service, "k", 5).await.expect("done");
     world.run(r#"update saga.command set reply = '"five"'"#).await?;
     let (again, other) = tokio::join!(pay(&service, "k", 5), pay(&service, "other", 1));
-    assert!(matches!(again, Err(CommandError::Parked(_))), "{again:?}");
+    assert!(matches!(again, Err(CommandError::GivenUp)), "{again:?}");
     assert_eq!(other.expect("done"), (6, false));
     service.stop().await
 }

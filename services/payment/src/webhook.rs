@@ -13,7 +13,7 @@
 //! | 409 | the same id with another body |
 //! | 413, 408 | too long, too slow |
 //! | 422 | another amount than the order costs |
-//! | 503 | database away, payment parked, too much to do: it is to come again |
+//! | 503 | database away, payment parked, report not to be stored, too much to do: it is to come again |
 //!
 //! Everything but 2xx makes the provider send it again and keep it in sight. That is what we want of an unknown
 //! reference, too: a page is asked for only after its payment was stored, so it is a stranger's, or our

@@ -145,6 +145,7 @@ fn not_noted(error: CommandError<Refusal>) -> Problem {
         CommandError::KeyReused => Problem::new(StatusCode::CONFLICT, "id_reused", detail),
         // Why it is parked is not the provider's business.
         CommandError::Parked(_) => Problem::later("parked", "the payment takes no reports at the moment"),
+        CommandError::GivenUp => Problem::later("given_up", "the report cannot be stored at the moment"),
         CommandError::Overloaded => Problem::later("overloaded", detail),
         CommandError::Unavailable | CommandError::Stopping => Problem::later("unavailable", detail),
     }
