@@ -145,6 +145,12 @@ pub(crate) fn decide<P: Participant>(
             park(&mut out, &mut loaded.parked, i, entry, None);
             continue;
         }
+        if let Origin::Timer { saga, name } = &entry.origin
+            && out.timers.keys().any(|(of, timer)| of == saga && timer == name)
+        {
+            // An earlier entry cancelled or moved it. What is set now has another id and fires by itself.
+            continue;
+        }
         let before = entry.saga().map_or_else(P::State::default, |key| {
             loaded.sagas.get(key).cloned().unwrap_or_default()
         });

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use saga_core::testkit::noon;
-use saga_core::{At, Decision, Event, Fault, Inputs, Outputs, Participant, Rows, Step, View, steps};
+use saga_core::{At, Decision, Event, Fault, Inputs, Outputs, Participant, Rows, Step, Timer, View, steps};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -24,12 +24,19 @@ enum In {
     Asked(Asked),
     #[command]
     Refuse(String),
+    /// Cancels the other one.
+    #[timer]
+    Bell,
+    #[timer]
+    Late,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Outputs)]
 enum Out {
     #[event]
     Asked(Asked),
+    #[timer]
+    Late(Timer),
 }
 
 /// Takes one from the shelf that stands in the *state* at the second time: what is touched then cannot be
@@ -39,7 +46,8 @@ struct Taker;
 
 impl Participant for Taker {
     const NAME: &'static str = "taker";
-    const STEPS: &'static [Step] = steps! { In, Out; Asked => [Asked]; Refuse => []; };
+    const STEPS: &'static [Step] =
+        steps! { In, Out; Asked => [Asked]; Refuse => []; Bell => [Late]; Late => [Asked]; };
     type Key = String;
     type State = Option<String>;
     type SharedKey = String;
@@ -53,6 +61,7 @@ impl Participant for Taker {
         match input {
             In::Asked(asked) => Some(asked.id.clone()),
             In::Refuse(id) => Some(id.clone()),
+            In::Bell | In::Late => None,
         }
     }
 
@@ -71,6 +80,11 @@ impl Participant for Taker {
                 Some("a refusal must not change this".into()),
                 "no",
             )),
+            (state, In::Bell) => Ok(Decision::to(state).emit(Out::Late(Timer::Cancel))),
+            (state, In::Late) => Ok(Decision::to(state).emit(Out::Asked(Asked {
+                id: "late".into(),
+                shelf: "s".into(),
+            }))),
             (None, In::Asked(asked)) => Ok(Decision::to(Some(asked.shelf.clone())).emit(Out::Asked(asked))),
             (Some(name), In::Asked(asked)) => {
                 let left = shelf.get(&name)?.copied().unwrap_or(0);
@@ -115,6 +129,35 @@ fn asked(id: &str, n: u128) -> Entry<Taker> {
         id: Uuid::from_u128(n),
         traceparent: None,
     }
+}
+
+fn fired(id: &str, name: &str, input: In) -> Entry<Taker> {
+    Entry {
+        what: What::Input {
+            input,
+            saga: Some(id.into()),
+        },
+        origin: Origin::Timer {
+            saga: id.into(),
+            name: name.into(),
+        },
+        ..asked(id, 7)
+    }
+}
+
+#[test]
+fn a_timer_that_an_earlier_one_of_its_batch_cancelled_does_not_fire() {
+    let late = |id| fired(id, "late", In::Late);
+    let entries = [fired("a", "bell", In::Bell), late("a"), late("b")];
+    let decided = decide(
+        &Taker,
+        "",
+        &entries,
+        loaded(&[("a", None), ("b", None)], &[]),
+        noon(),
+    );
+    assert_eq!(decided.events.len(), 1, "that of the other saga");
+    assert_eq!(decided.timers.len(), 1);
 }
 
 fn loaded(sagas: &[(&str, Option<&str>)], shelves: &[(&str, u32)]) -> Loaded<Taker> {
