@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use saga_core::Participant;
+use serde::Deserialize as _;
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -141,26 +142,15 @@ pub(crate) async fn answer<P: Participant>(
             _ => None,
         })
         .collect();
-    for (i, (fingerprint, reply)) in asked.known {
-        let Origin::Command(id) = &entries[i].origin else {
-            continue;
-        };
-        let answer = match reply {
-            _ if fingerprint != id.fingerprint => Told::KeyReused,
-            Some(reply) => {
-                Told::Again(
-                    serde_json::from_value(reply).map_err(|source| Error::StoredReply {
-                        participant: P::NAME,
-                        method: id.method.clone(),
-                        source,
-                    })?,
-                )
-            }
-            None => Told::KeyReused,
-        };
-        told.insert(i, answer);
+    for (i, stored) in &asked.known {
+        told.insert(*i, again(&entries[*i], stored)?);
     }
     for (follower, leader) in asked.followers {
+        // Its leader may have asked something else: what is stored is what counts.
+        if let Some(stored) = asked.known.get(&leader) {
+            told.insert(follower, again(&entries[follower], stored)?);
+            continue;
+        }
         let same = fingerprint(&entries[follower]) == fingerprint(&entries[leader]);
         let answer = match told.get(&leader) {
             _ if !same => Told::KeyReused,
@@ -193,6 +183,25 @@ pub(crate) async fn answer<P: Participant>(
             .map_err(|source| failed("forget the keys of refused commands", source))?;
     }
     Ok(told.into_iter().collect())
+}
+
+/// What somebody hears whose key was used before.
+fn again<P: Participant>(
+    entry: &Entry<P>,
+    (used, reply): &(Vec<u8>, Option<Value>),
+) -> Result<Told<P>, Error> {
+    let (Origin::Command(id), Some(reply)) = (&entry.origin, reply) else {
+        return Ok(Told::KeyReused);
+    };
+    if *used != id.fingerprint {
+        return Ok(Told::KeyReused);
+    }
+    let reply = P::Reply::deserialize(reply).map_err(|source| Error::StoredReply {
+        participant: P::NAME,
+        method: id.method.clone(),
+        source,
+    })?;
+    Ok(Told::Again(reply))
 }
 
 fn names(id: &Idempotency) -> (&str, &str, &str) {

@@ -131,6 +131,33 @@ async fn commands_that_arrive_together_are_each_done_once() -> Result<()> {
     b.stop().await
 }
 
+/// Each caller hears what was stored for *its* request, whoever else of its batch asked with the same key.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_the_same_again_is_answered_beside_one_who_does_not() -> Result<()> {
+    let world = World::new().await?;
+    let service = world.start_with("a", &[("KIOSK_COMMANDS_WORKERS", "1")]).await?;
+    assert_eq!(pay(&service, "k", 5).await.expect("done"), (5, false));
+    let mut blocker = world.admin.begin().await?;
+    sqlx::query("select from till for update")
+        .execute(&mut *blocker)
+        .await?;
+    // Both wait behind the first, and so share the next batch.
+    let together = async {
+        world.until(WAITING, 1).await?;
+        let (other, same, unblocked) = tokio::join!(biased; pay(&service, "k", 6), pay(&service, "k", 5), async {
+            blocker.rollback().await
+        });
+        unblocked?;
+        anyhow::Ok((other, same))
+    };
+    let (first, together) = tokio::join!(pay(&service, "first", 1), together);
+    let (other, same) = together?;
+    assert_eq!(first.expect("done"), (6, false));
+    assert!(matches!(other, Err(CommandError::KeyReused)), "{other:?}");
+    assert_eq!(same.expect("answered"), (5, true));
+    service.stop().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_effect_is_tried_again_under_the_same_key_until_it_is_answered() -> Result<()> {
     let world = World::new().await?;
