@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use saga_core::input::InputKind;
 use saga_core::{Envelope, Inputs, Participant, Position};
 use uuid::Uuid;
 
@@ -23,12 +24,16 @@ pub(crate) enum Reading<P: Participant> {
 }
 
 /// Reads a record without asking where the consumer stands.
-pub(crate) fn entry<P: Participant>(participant: &P, record: &Arc<Record>) -> Entry<P> {
-    read(participant, record).0
+pub(crate) fn entry<P: Participant>(participant: &P, prefix: &str, record: &Arc<Record>) -> Entry<P> {
+    read(participant, prefix, record).0
 }
 
 /// Reads a record, with the position that it has and what came before it.
-pub(crate) fn read<P: Participant>(participant: &P, record: &Arc<Record>) -> (Entry<P>, Option<Envelope>) {
+pub(crate) fn read<P: Participant>(
+    participant: &P,
+    prefix: &str,
+    record: &Arc<Record>,
+) -> (Entry<P>, Option<Envelope>) {
     let origin = Origin::Record {
         record: Arc::clone(record),
         applied: None,
@@ -53,18 +58,7 @@ pub(crate) fn read<P: Participant>(participant: &P, record: &Arc<Record>) -> (En
     };
     let data = record.payload.as_deref().unwrap_or_default();
     let what = match P::Input::from_event(&envelope.r#type, envelope.version, data) {
-        Ok(Some(input)) => match participant.key(&input) {
-            Some(key) if record.key.as_deref() != Some(key.to_string().as_bytes()) => What::Undecodable {
-                reason: format!(
-                    "the event is about {key}, and the record's key is another; its order is not assured"
-                ),
-            },
-            // A longer one could not be looked for where only its hash stands.
-            Some(key) if key.to_string().len() > KEY_MAX_BYTES => What::Undecodable {
-                reason: format!("the key of a saga has at most {KEY_MAX_BYTES} bytes"),
-            },
-            saga => What::Input { input, saga },
-        },
+        Ok(Some(input)) => recognised(participant, prefix, record, input),
         Ok(None) => What::Pass,
         Err(error) => What::Undecodable {
             reason: chain(&error),
@@ -80,8 +74,13 @@ pub(crate) fn read<P: Participant>(participant: &P, record: &Arc<Record>) -> (En
 }
 
 /// Reads a record at `place`: what was applied before passes, what lacks its predecessor stops.
-pub(crate) fn at<P: Participant>(participant: &P, record: &Arc<Record>, place: &Place) -> Reading<P> {
-    let (mut entry, envelope) = read(participant, record);
+pub(crate) fn at<P: Participant>(
+    participant: &P,
+    prefix: &str,
+    record: &Arc<Record>,
+    place: &Place,
+) -> Reading<P> {
+    let (mut entry, envelope) = read(participant, prefix, record);
     let Some(envelope) = envelope else {
         return Reading::Entry(entry);
     };
@@ -111,6 +110,36 @@ pub(crate) fn at<P: Participant>(participant: &P, record: &Arc<Record>, place: &
     Reading::Entry(entry)
 }
 
+/// An event of ours, if it came where and as it should.
+fn recognised<P: Participant>(participant: &P, prefix: &str, record: &Record, input: P::Input) -> What<P> {
+    let undecodable = |reason| What::Undecodable { reason };
+    // Who may write to one topic must not speak for those who write to the others, and between topics there is no order.
+    // Parked rather than ignored: it may be its producer's mistake, and then it is not lost.
+    if let InputKind::Event { topic, .. } = input.spec().kind
+        && record.topic.strip_prefix(prefix) != Some(topic)
+    {
+        return undecodable(format!(
+            "{} belongs to the topic {prefix}{topic}, and came on {}",
+            input.spec().name,
+            record.topic
+        ));
+    }
+    let saga = participant.key(&input);
+    if let Some(key) = &saga {
+        let text = key.to_string();
+        if record.key.as_deref() != Some(text.as_bytes()) {
+            return undecodable(format!(
+                "the event is about {key}, and the record's key is another; its order is not assured"
+            ));
+        }
+        // A longer one could not be looked for where only its hash stands.
+        if text.len() > KEY_MAX_BYTES {
+            return undecodable(format!("the key of a saga has at most {KEY_MAX_BYTES} bytes"));
+        }
+    }
+    What::Input { input, saga }
+}
+
 /// An id for what has none: the same record has the same.
 fn coordinates(record: &Record) -> Uuid {
     let name = format!("{}/{}/{}", record.topic, record.partition, record.offset);
@@ -127,3 +156,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[path = "reading_tests.rs"]
+mod tests;

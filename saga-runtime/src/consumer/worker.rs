@@ -150,7 +150,7 @@ impl<P: Participant, S: Store<P>> Worker<P, S> {
                 continue;
             }
             let place = ahead.entry(partition).or_insert_with(|| place.clone());
-            match reading::at(&self.engine.participant, record, place) {
+            match reading::at(&self.engine.participant, &self.engine.prefix, record, place) {
                 Reading::Entry(entry) => {
                     match (&entry.what, &entry.origin) {
                         (

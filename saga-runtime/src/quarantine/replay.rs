@@ -97,7 +97,7 @@ async fn replay<P: Participant, S: Store<P>>(
                     headers: Record::headers_from_json(&headers),
                     payload,
                 });
-                let mut entry = reading::entry::<P>(&engine.participant, &record);
+                let mut entry = reading::entry::<P>(&engine.participant, &engine.prefix, &record);
                 // Its position is old news to the partition; it counts because it is in the quarantine.
                 entry.origin = Origin::Parked {
                     record,
