@@ -117,6 +117,8 @@ async fn operators_see_no_card_and_services_delete_no_payment() -> Result<()> {
     service_testing::prepare(&world.url("_ops"), seen).await?;
     for (role, statement) in [
         ("_ops", "select card_token from payment"),
+        ("_ops", "select payload from saga.effect where id = $1"),
+        ("_ops", "select payload from saga.outbox where xid = $1"),
         ("_ops", "update payment set state = 'refunded'"),
         ("", "delete from payment"),
         ("_relay", "select state from payment"),
