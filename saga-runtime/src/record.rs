@@ -37,6 +37,15 @@ impl Record {
         }
     }
 
+    /// How much memory it takes, nearly.
+    pub(crate) fn bytes(&self) -> usize {
+        let parts = [self.key.as_deref(), self.payload.as_deref()];
+        let headers = self.headers().map(|(name, value)| name.len() + value.len());
+        size_of::<Self>()
+            + parts.into_iter().flatten().map(<[u8]>::len).sum::<usize>()
+            + headers.sum::<usize>()
+    }
+
     /// Headers as pairs of name and bytes.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.headers

@@ -73,6 +73,11 @@ impl ServiceConfig {
         consumer.workers = env.bounded("CONSUMER_WORKERS", consumer.workers, 1..=64);
         consumer.batch_max = env.bounded("CONSUMER_BATCH_MAX", consumer.batch_max, 1..=10_000);
         consumer.waiting_max = env.bounded("CONSUMER_WAITING_MAX", consumer.waiting_max, 1..=1_000_000);
+        consumer.waiting_max_bytes = env.bounded(
+            "CONSUMER_WAITING_MAX_BYTES",
+            consumer.waiting_max_bytes,
+            1..=1024 * 1024 * 1024 * 1024,
+        );
         consumer.session_timeout = env.duration_ms("KAFKA_SESSION_TIMEOUT_MS", consumer.session_timeout);
         let mut commands = command::Options::default();
         commands.waiting_max = env.bounded("COMMANDS_WAITING_MAX", commands.waiting_max, 1..=1_000_000);

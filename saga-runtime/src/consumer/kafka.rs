@@ -11,10 +11,10 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers, Message as _};
-use rdkafka::{Offset, TopicPartitionList};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::consumer::closing;
 use crate::consumer::group::{self, Context, Rebalance, Rebalances};
 use crate::consumer::queue::Sender;
 use crate::consumer::worker::{Message, Order, Partition};
@@ -27,8 +27,6 @@ use crate::record::Record;
 const POLL: Duration = Duration::from_millis(50);
 /// How often offsets are committed to Kafka, for people and their tools.
 const COMMIT: Duration = Duration::from_secs(1);
-/// How long the group is given to let this process go.
-const LEAVE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Poll {
     pub(crate) participant: &'static str,
@@ -106,7 +104,7 @@ impl Poll {
                 let whose = || vec![About::only(self.participant)];
                 let reached = fault::reach(Point::ConsumerBeforeOffsets, whose);
                 if self.runtime.block_on(reached).is_ok() {
-                    commit(&consumer, &mut to_commit, CommitMode::Async);
+                    closing::commit(&consumer, &mut to_commit, CommitMode::Async);
                 }
             }
         };
@@ -118,9 +116,7 @@ impl Poll {
                 to_commit.insert(partition, next);
             }
         }
-        commit(&consumer, &mut to_commit, CommitMode::Sync);
-        consumer.unsubscribe();
-        leave(self.participant, consumer);
+        closing::leave(self.participant, consumer, to_commit, closing::LEAVE);
         result
     }
 
@@ -173,13 +169,18 @@ impl Poll {
     ) -> Result<Vec<Arc<Record>>, KafkaError> {
         let mut records = Vec::new();
         let mut wait = POLL;
-        while records.len() < self.options.batch_max {
+        let mut bytes = 0;
+        while records.len() < self.options.batch_max && bytes < self.options.waiting_max_bytes {
             let polled = consumer.poll(wait);
             self.pass_on(rebalances, state);
             wait = Duration::ZERO;
             match polled {
                 None => break,
-                Some(Ok(message)) => records.push(Arc::new(own(&message))),
+                Some(Ok(message)) => {
+                    let record = own(&message);
+                    bytes += record.bytes();
+                    records.push(Arc::new(record));
+                }
                 Some(Err(error)) => self.on_error(error)?,
             }
         }
@@ -277,18 +278,16 @@ impl Poll {
     /// Pauses what is not to be read, and resumes what is paused and may be read.
     ///
     /// Not to be read are partitions that stopped for good; all of them while an operator has paused the participant;
-    /// and, as back-pressure, those of a worker for which too many records wait, until half of these are done:
+    /// and, as back-pressure, those of a worker for which too many records or bytes wait, until half of these are done:
     /// librdkafka throws away what it has fetched of a partition that is paused, so not for a moment's sake.
     fn hold(&self, consumer: &BaseConsumer<Context>, state: &mut State) {
         let is_paused = self.pauses.is_paused(self.participant, crate::pause::ALL);
         let held = consumer.context().paused();
         let is_behind = |partition: &Partition| {
-            let bound = if held.contains(partition) {
-                self.options.waiting_max / 2
-            } else {
-                self.options.waiting_max
-            };
-            self.workers[self.worker(partition.1)].waiting() > bound
+            let part = if held.contains(partition) { 2 } else { 1 };
+            let worker = &self.workers[self.worker(partition.1)];
+            worker.waiting() > self.options.waiting_max / part
+                || worker.waiting_bytes() > self.options.waiting_max_bytes / part
         };
         let behind = state
             .assigned
@@ -313,26 +312,6 @@ impl Poll {
 
     fn worker(&self, partition: i32) -> usize {
         usize::try_from(partition).unwrap_or(0) % self.workers.len()
-    }
-}
-
-/// Leaves the group. librdkafka sets itself no limit for that; who must end would wait with it. What it has not done in
-/// time ends with the process.
-fn leave(participant: &'static str, consumer: BaseConsumer<Context>) {
-    let (left, has_left) = mpsc::channel();
-    let closing = std::thread::Builder::new()
-        .name("consumer-close".to_owned())
-        .spawn(move || {
-            drop(consumer);
-            // Nobody waits any more: then it was told below.
-            left.send(()).ok();
-        });
-    if closing.is_ok() && has_left.recv_timeout(LEAVE) == Err(mpsc::RecvTimeoutError::Timeout) {
-        tracing::warn!(
-            participant,
-            waited_s = LEAVE.as_secs(),
-            "the consumer did not leave its group in time; its partitions are free when its session times out"
-        );
     }
 }
 
@@ -378,19 +357,4 @@ fn split<T>(items: impl IntoIterator<Item = T>, worker: impl Fn(&T) -> usize) ->
         parts.entry(worker(&item)).or_default().push(item);
     }
     parts
-}
-
-fn commit(consumer: &BaseConsumer<Context>, offsets: &mut BTreeMap<Partition, i64>, mode: CommitMode) {
-    let mut list = TopicPartitionList::new();
-    for ((topic, partition), next) in std::mem::take(offsets) {
-        if let Err(error) = list.add_partition_offset(&topic, partition, Offset::Offset(next)) {
-            tracing::debug!(%error, "an offset cannot be listed");
-        }
-    }
-    if list.count() > 0
-        && let Err(error) = consumer.commit(&list, mode)
-    {
-        // For people and their tools only: what counts stands in PostgreSQL.
-        tracing::debug!(%error, "offsets were not committed to kafka");
-    }
 }

@@ -5,6 +5,7 @@
 //! moves in the transaction that applies the batch; offsets that are committed to Kafka are for people and
 //! their tools only. Who owns a partition is decided by the compare-and-set on that row, not by the group.
 
+mod closing;
 mod group;
 mod kafka;
 mod queue;
@@ -35,6 +36,8 @@ pub struct Options {
     pub batch_max: usize,
     /// Records that wait for a worker before its partitions are paused.
     pub waiting_max: usize,
+    /// Bytes that wait for a worker before its partitions are paused. A batch is taken on top of that.
+    pub waiting_max_bytes: usize,
     /// After how long without a heartbeat the group takes a dead process for dead.
     pub session_timeout: Duration,
 }
@@ -45,6 +48,7 @@ impl Default for Options {
             workers: database::workers(),
             batch_max: 500,
             waiting_max: 5_000,
+            waiting_max_bytes: 64 * 1024 * 1024,
             session_timeout: Duration::from_secs(10),
         }
     }

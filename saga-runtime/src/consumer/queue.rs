@@ -6,20 +6,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::consumer::worker::Message;
+use crate::record::Record;
+
+/// What was sent and is not done.
+#[derive(Debug, Default)]
+struct Waiting {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+}
 
 /// The polling thread's end. It never waits; whoever fills it looks at [`waiting`](Self::waiting), and reads no more
 /// when that is too much.
 #[derive(Clone, Debug)]
 pub(crate) struct Sender {
     messages: UnboundedSender<Message>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
 }
 
 /// The worker's end.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     messages: UnboundedReceiver<Message>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     batch_max: usize,
     /// Taken already, and not to be joined with what came before.
     next: Option<Message>,
@@ -28,7 +36,7 @@ pub(crate) struct Receiver {
 /// Both ends. Records that wait together are taken together, up to `batch_max`.
 pub(crate) fn queue(batch_max: usize) -> (Sender, Receiver) {
     let (messages, incoming) = unbounded_channel();
-    let waiting = Arc::new(AtomicUsize::new(0));
+    let waiting = Arc::<Waiting>::default();
     let receiver = Receiver {
         messages: incoming,
         waiting: Arc::clone(&waiting),
@@ -42,14 +50,22 @@ pub(crate) fn queue(batch_max: usize) -> (Sender, Receiver) {
 impl Sender {
     /// Puts a message behind the others.
     pub(crate) fn send(&self, message: Message) {
-        self.waiting.fetch_add(records_of(&message), Ordering::Relaxed);
+        if let Message::Records(records) = &message {
+            self.waiting.records.fetch_add(records.len(), Ordering::Relaxed);
+            self.waiting.bytes.fetch_add(bytes_of(records), Ordering::Relaxed);
+        }
         // Without a worker it goes nowhere, which `is_gone` says.
         drop(self.messages.send(message));
     }
 
     /// Records that were sent and are not done.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.records.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes these are: a thousand records of a megabyte are few records.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting.bytes.load(Ordering::Relaxed)
     }
 
     /// Whether the worker has ended.
@@ -84,23 +100,20 @@ impl Receiver {
         Some(Message::Records(records))
     }
 
-    /// So many records need no more room.
-    pub(crate) fn done(&self, records: usize) {
-        self.waiting.fetch_sub(records, Ordering::Relaxed);
+    /// These records need no more room.
+    pub(crate) fn done(&self, records: &[Arc<Record>]) {
+        self.waiting.records.fetch_sub(records.len(), Ordering::Relaxed);
+        self.waiting.bytes.fetch_sub(bytes_of(records), Ordering::Relaxed);
     }
 }
 
-fn records_of(message: &Message) -> usize {
-    match message {
-        Message::Records(records) => records.len(),
-        Message::Assigned(_) | Message::Revoked(_) | Message::Sought(_) => 0,
-    }
+fn bytes_of(records: &[Arc<Record>]) -> usize {
+    records.iter().map(|record| record.bytes()).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Record;
 
     fn records(offsets: std::ops::Range<i64>) -> Message {
         let record = |offset| {
@@ -139,8 +152,12 @@ mod tests {
         }
         assert_eq!(sender.waiting(), 17);
         assert_eq!(offsets(&mut receiver).await, Some(vec![0, 1, 2, 3]));
-        receiver.done(4);
-        assert_eq!(sender.waiting(), 13);
+        let Message::Records(done) = records(0..4) else {
+            unreachable!("these are records")
+        };
+        let each = sender.waiting_bytes() / 17;
+        receiver.done(&done);
+        assert_eq!((sender.waiting(), sender.waiting_bytes()), (13, 13 * each));
         assert_eq!(offsets(&mut receiver).await, Some(vec![4, 5]));
         assert_eq!(offsets(&mut receiver).await, None, "the rebalance");
         assert_eq!(offsets(&mut receiver).await, Some(vec![6]));

@@ -94,7 +94,7 @@ pub(crate) async fn run<P: Participant, S: Store<P>>(
             }
             Message::Records(records) => {
                 worker.apply(&records, &stop).await;
-                inbox.done(records.len());
+                inbox.done(&records);
             }
         }
     }

@@ -335,6 +335,36 @@ async fn a_worker_that_does_not_keep_up_is_not_fed_on() -> Result<()> {
     service.stop().await
 }
 
+/// Few records may be many bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_is_not_fed_on_by_the_megabyte_either() -> Result<()> {
+    let world = World::new().await?;
+    world.run("insert into visit (id) values ('v')").await?;
+    let mut blocker = world.admin.begin().await?;
+    sqlx::query("select from visit for update")
+        .execute(&mut *blocker)
+        .await?;
+    let service = world
+        .start_with(
+            "a",
+            &[
+                ("KIOSK_CONSUMER_WAITING_MAX_BYTES", "1000000"),
+                ("KIOSK_CONSUMER_WORKERS", "1"),
+            ],
+        )
+        .await?;
+    let long = "x".repeat(100_000);
+    for n in 0..40 {
+        world.send_at(&made_so("v", n, &long), u64::try_from(n)? + 1, None)?;
+    }
+    world.flush()?;
+    service.until_metric(&world, "saga_partitions_held", "4").await?;
+    blocker.rollback().await?;
+    world.until(VISITED, 40).await?;
+    service.until_metric(&world, "saga_partitions_held", "0").await?;
+    service.stop().await
+}
+
 /// Somebody else moves the offset behind our back: the compare-and-set finds out, and we go on from there.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_lost_the_partition_writes_nothing() -> Result<()> {
