@@ -156,6 +156,7 @@ mod tests {
             unreachable!("these are records")
         };
         let each = sender.waiting_bytes() / 17;
+        assert!(each > 0);
         receiver.done(&done);
         assert_eq!((sender.waiting(), sender.waiting_bytes()), (13, 13 * each));
         assert_eq!(offsets(&mut receiver).await, Some(vec![4, 5]));

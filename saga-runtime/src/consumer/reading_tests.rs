@@ -61,8 +61,12 @@ impl Participant for Listener {
         BTreeSet::new()
     }
 
-    fn decide(&self, _: bool, _: &mut View<'_, String, u32>, _: At<In>) -> Result<Decision<Self>, Fault> {
-        Ok(Decision::to(true))
+    fn decide(&self, _: bool, _: &mut View<'_, String, u32>, at: At<In>) -> Result<Decision<Self>, Fault> {
+        let decision = Decision::to(true);
+        Ok(match at.input {
+            In::Asked(Asked { id }) => decision.emit(Out::Given(Given { id })),
+            In::Given(_) => decision,
+        })
     }
 
     fn is_ended(&self, _: &bool) -> bool {
