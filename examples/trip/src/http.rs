@@ -37,7 +37,9 @@ pub(crate) fn refused<R: Display>(error: CommandError<R>) -> (StatusCode, String
     match error {
         CommandError::Refused(why) => (StatusCode::CONFLICT, why.to_string()),
         CommandError::KeyReused => (StatusCode::CONFLICT, error.to_string()),
-        CommandError::Parked(_) | CommandError::GivenUp => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        CommandError::Parked(_) | CommandError::GivenUp => {
+            (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+        }
         CommandError::Overloaded | CommandError::Unavailable | CommandError::Stopping => {
             (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
         }
