@@ -108,6 +108,8 @@ pub struct Options {
     pub park_topic_after: Duration,
     /// How often a parked topic is tried again.
     pub retry_parked_topic: Duration,
+    /// Parked events that are sent again in one window. Other events go out in between.
+    pub replay_rows: u32,
     /// Keys and topics that may be parked. The next one holds the outbox up, as something is thoroughly wrong.
     pub parked_max: usize,
 }
@@ -137,6 +139,7 @@ impl Options {
             retry_stopped: (Duration::from_secs(1), Duration::from_secs(30)),
             park_topic_after: Duration::from_secs(10),
             retry_parked_topic: Duration::from_secs(30),
+            replay_rows: 10_000,
             parked_max: 10_000,
         }
     }

@@ -13,6 +13,7 @@ use crate::kafka::config::{batch_bytes, compresses};
 use crate::kafka::flight::{Flight, Refused, Tails};
 use crate::kafka::primed::Primed;
 use crate::kafka::producer::Producer;
+use crate::kafka::refusal::Unsendable;
 use crate::keeper::Ledger;
 use crate::known_topics::KnownTopics;
 use crate::options::Options;
@@ -289,6 +290,20 @@ impl Publisher {
     /// What is known of topics, or of one, is asked again.
     pub(crate) fn forget_topics(&mut self, only: Option<&str>) {
         self.topics.forget(only);
+    }
+
+    /// Asks the broker about a topic. Returns why nothing can be sent there, as far as it tells. What is known of the topic is
+    /// asked again when something goes there.
+    pub(crate) async fn ask_about(
+        &mut self,
+        connection: &mut PgConnection,
+        topic: &str,
+    ) -> Result<Option<Unsendable>, Halt> {
+        self.topics.forget(Some(topic));
+        self.topics.meet(connection, vec![topic.to_owned()]).await?;
+        let known = self.topics.snapshot();
+        self.topics.forget(Some(topic));
+        Ok(known.get(topic).and_then(|topic| topic.unsendable.clone()))
     }
 
     /// Ends the producer, waiting for what it knows. The next window, or the next try, gets a new one, and

@@ -4,7 +4,8 @@ use sqlx::postgres::PgConnection;
 
 use super::error::{OutboxError, within};
 use super::lease::Lease;
-use super::sql;
+use super::sql::parked as sql;
+use crate::kafka::refusal::Unsendable;
 use crate::parked::Subject;
 use crate::state::Stopped;
 
@@ -104,44 +105,93 @@ impl Lease {
         Ok(copied.rows_affected())
     }
 
-    /// A key of a replayed topic waits on by itself.
-    pub(crate) async fn put_back_key(
+    /// What was wrong with a subject still is: it is tried again later.
+    pub(crate) async fn refuse_again(
         &self,
         connection: &mut PgConnection,
-        window: i64,
-        topic: &str,
-        key: &str,
+        subject: &Subject,
+        why: &Unsendable,
         patience: Duration,
     ) -> Result<(), OutboxError> {
         within(
             patience,
-            "putting a key of a replay back",
-            self.fenced(sql::PUT_BACK_KEY)
-                .bind(window)
-                .bind(topic)
-                .bind(key)
+            "noting that parked events cannot be sent yet",
+            self.fenced(sql::REFUSE_AGAIN)
+                .bind(&subject.topic)
+                .bind(subject.key.as_deref().unwrap_or(""))
+                .bind(subject.key.is_none())
+                .bind(why.label())
+                .bind(why.to_string())
                 .execute(connection),
         )
         .await?;
         Ok(())
     }
 
-    /// A replay is refused: what the broker has of it is done with, the rest waits on.
+    /// Events of a replay wait on: those of one key, or all of them. So many per statement, the last ones first.
     pub(crate) async fn put_back(
         &self,
         connection: &mut PgConnection,
+        (window, key): (i64, Option<&str>),
+        most: u32,
+        patience: Duration,
+    ) -> Result<(), OutboxError> {
+        loop {
+            let back = within(
+                patience,
+                "putting events of a replay back",
+                self.fenced(sql::PUT_BACK)
+                    .bind(window)
+                    .bind(key)
+                    .bind(i64::from(most))
+                    .execute(&mut *connection),
+            )
+            .await?;
+            if back.rows_affected() < u64::from(most) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What the broker has of a replay is done with: up to a place, and some places beyond. So many per statement.
+    pub(crate) async fn drop_sent(
+        &self,
+        connection: &mut PgConnection,
+        (window, prefix, beyond): (i64, i64, &[i64]),
+        most: u32,
+        patience: Duration,
+    ) -> Result<(), OutboxError> {
+        loop {
+            let gone = within(
+                patience,
+                "dropping what a replay has sent",
+                self.fenced(sql::DROP_SENT)
+                    .bind(window)
+                    .bind(prefix)
+                    .bind(beyond)
+                    .bind(i64::from(most))
+                    .execute(&mut *connection),
+            )
+            .await?;
+            if gone.rows_affected() < u64::from(most) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A replay whose events were put back is refused.
+    pub(crate) async fn end_refused(
+        &self,
+        connection: &mut PgConnection,
         window: i64,
-        (prefix, beyond): (i64, &[i64]),
         refused: &Stopped,
         patience: Duration,
     ) -> Result<(), OutboxError> {
         within(
             patience,
-            "putting a replay back",
-            self.fenced(sql::PUT_BACK)
+            "ending a replay that is refused",
+            self.fenced(sql::END_REFUSED)
                 .bind(window)
-                .bind(prefix)
-                .bind(beyond)
                 .bind(refused.why.label())
                 .bind(refused.why.to_string())
                 .bind(refused.id)
@@ -152,8 +202,9 @@ impl Lease {
         Ok(())
     }
 
-    /// A replay has gone out. `None`: that was known already, before a crash.
-    pub(crate) async fn replayed(
+    /// A replay has gone out. Returns what is free by that. `None`: there is more of it, or that was known already, before a
+    /// crash.
+    pub(crate) async fn end_replay(
         &self,
         connection: &mut PgConnection,
         window: i64,
@@ -162,7 +213,7 @@ impl Lease {
         let freed: Option<(String, Option<String>)> = within(
             patience,
             "ending a replay",
-            sqlx::query_as(sql::REPLAYED)
+            sqlx::query_as(sql::END_REPLAY)
                 .bind(self.source.as_str())
                 .bind(self.fence)
                 .bind(window)

@@ -140,7 +140,7 @@ impl<'w> Reader<'w> {
         let piece = self
             .fetch(
                 "reading parked events",
-                sqlx::query(sql::READ_REPLAY)
+                sqlx::query(sql::parked::READ_REPLAY)
                     .bind(self.window.number)
                     .bind(self.after.unwrap_or(0))
                     .bind(i64::from(self.budget.rows))
@@ -225,7 +225,7 @@ pub(crate) async fn who_is(
     patience: Duration,
 ) -> Result<Option<(Uuid, String, String, String)>, OutboxError> {
     let query = if window.replay {
-        sqlx::query_as(sql::REPLAYED_EVENT).bind(window.number)
+        sqlx::query_as(sql::parked::REPLAYED_EVENT).bind(window.number)
     } else {
         sqlx::query_as(sql::EVENT)
     };

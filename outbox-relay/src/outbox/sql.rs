@@ -2,6 +2,9 @@
 
 use super::growth;
 
+/// What cannot be sent, and what waits behind it.
+pub(crate) mod parked;
+
 /// Settings of each connection. Tables that are empty most of the time have no useful statistics, so the
 /// planner is told what to do: read by index, in the index's order. A relay that is frozen while it holds
 /// a leaf's lock loses its session soon.
@@ -180,126 +183,6 @@ order by position";
 pub(crate) const EVENT: &str = "
 select id, aggregatetype, aggregateid, type from saga.outbox where slot = any('{0,1,2,3}') and position = $1";
 
-/// What is parked.
-pub(crate) const PARKED: &str = "
-select topic, case when whole then null else key end
-  from saga.outbox_parked_key";
-
-/// What a replay's window sends again.
-pub(crate) const REPLAYING: &str = "
-select topic, case when whole then null else key end
-  from saga.outbox_parked_key where replay_win = $1";
-
-/// How many events wait there, for a metric.
-pub(crate) const PARKED_EVENTS: &str = "
-select count(*) from (select from saga.outbox_parked_event limit 100001) as parked";
-
-/// Parks a key, or a topic. `$3`..: topic, key, whether it is the whole topic; reason, detail, event, its type.
-pub(crate) const PARK: &str = "
-with lease as materialized (select from saga.relay where source = $1 and fence = $2 for share)
-insert into saga.outbox_parked_key (topic, key, whole, reason, detail, event, type)
-select $3, $4, $5, $6, $7, $8, $9 from lease
-on conflict (topic, key, whole) do update
-   set reason = excluded.reason, detail = excluded.detail, event = excluded.event, type = excluded.type,
-       tried_at = clock_timestamp(), replay_requested = null, replay_win = null";
-
-/// Copies events of the window `$3` at the positions `$4`. Those that were copied before a crash are there already.
-pub(crate) const SET_ASIDE: &str = "
-with lease as materialized (select from saga.relay where source = $1 and fence = $2 for share)
-insert into saga.outbox_parked_event (position, win, topic, key, id, type, payload, headers, created_at)
-select position, $3, aggregatetype, aggregateid, id, type, payload, headers, created_at
-  from saga.outbox
- where slot = any('{0,1,2,3}') and position = any($4) and exists (select from lease)
-on conflict (position) do nothing";
-
-/// Whether [`OPEN_REPLAY`] would find something; `$1`: after how many milliseconds a topic is tried again by itself.
-pub(crate) const REPLAY_DUE: &str = "
-select exists (select from saga.outbox_parked_key
-                where replay_requested is not null
-                   or whole and coalesce(tried_at, parked_at) <= clock_timestamp() - $1 * interval '1 millisecond')";
-
-/// Opens a window for one key or topic whose replay is due, and gives its events their places. `$3`, `$4`: number and
-/// snapshot of the window before; `$5`: after how many milliseconds a topic is tried again by itself.
-pub(crate) const OPEN_REPLAY: &str = "
-with due as materialized (
-    select topic, key, whole from saga.outbox_parked_key k
-     where replay_requested is not null
-        or whole and coalesce(tried_at, parked_at) <= clock_timestamp() - $5 * interval '1 millisecond'
-     order by coalesce(replay_requested, tried_at, parked_at) limit 1 for update
-), lease as materialized (
-    select source, epoch from saga.relay
-     where source = $1 and fence = $2 and exists (select from due) for share
-), opened as (
-    insert into saga.relay_window (source, win, epoch, fence, snap_a, snap_b, replay)
-    select source, greatest($3 + 1, (extract(epoch from clock_timestamp()) * 1e6)::bigint),
-           epoch, $2, $4::text::pg_snapshot, $4::text::pg_snapshot, true
-      from lease
-    returning win, epoch, snap_a::text, snap_b::text, recovery, replay
-), marked as (
-    update saga.outbox_parked_key k set replay_win = o.win
-      from due d, opened o where (k.topic, k.key, k.whole) = (d.topic, d.key, d.whole)
-), placed as (
-    select e.position, row_number() over (order by e.win, e.position) as place
-      from due d
-      join saga.outbox_parked_event e on e.topic = d.topic and (d.whole or e.key = d.key)
-     where not d.whole or not exists (
-           select from saga.outbox_parked_key one
-            where one.topic = e.topic and one.key = e.key and not one.whole)
-), stamped as (
-    update saga.outbox_parked_event e set replay_win = o.win, replay_position = p.place
-      from placed p, opened o where e.position = p.position
-)
-select o.win, o.epoch, o.snap_a, o.snap_b, o.recovery, o.replay, d.topic from opened o, due d";
-
-/// A piece of a replay: the window, after which place, how many, about how many bytes.
-pub(crate) const READ_REPLAY: &str = "
-select * from (
-    select replay_position, id, topic, key, type, payload, headers::text, created_at,
-           sum(coalesce(octet_length(payload), 0) + pg_column_size(headers)) over in_order as bytes_so_far,
-           coalesce(octet_length(payload), 0) + pg_column_size(headers) as bytes
-      from (select * from saga.outbox_parked_event
-             where replay_win = $1 and replay_position > $2 order by replay_position limit $3) as rows
-    window in_order as (order by replay_position rows unbounded preceding)
-) as summed
-where bytes_so_far - bytes < $4
-order by replay_position";
-
-/// Who an event is that a replay cannot send.
-pub(crate) const REPLAYED_EVENT: &str = "
-select id, topic, key, type from saga.outbox_parked_event where replay_win = $1 and replay_position = $2";
-
-/// A key of a topic that is being replayed is refused by itself: its events wait on.
-pub(crate) const PUT_BACK_KEY: &str = "
-update saga.outbox_parked_event set replay_win = null, replay_position = null
- where replay_win = $3 and topic = $4 and key = $5
-   and exists (select from saga.relay where source = $1 and fence = $2)";
-
-/// A replay is refused. What the broker has is done with: up to the place `$4`, and the places `$5`. The rest waits on.
-pub(crate) const PUT_BACK: &str = "
-with lease as materialized (
-    select from saga.relay where source = $1 and fence = $2 for share
-), gone as (
-    delete from saga.outbox_parked_event
-     where replay_win = $3 and (replay_position <= $4 or replay_position = any($5)) and exists (select from lease)
-), back as (
-    update saga.outbox_parked_event set replay_win = null, replay_position = null
-     where replay_win = $3 and replay_position > $4 and not replay_position = any($5) and exists (select from lease)
-)
-update saga.outbox_parked_key
-   set replay_win = null, replay_requested = null, tried_at = clock_timestamp(),
-       reason = $6, detail = $7, event = $8, type = $9
- where replay_win = $3 and exists (select from lease)";
-
-/// A replay has gone out: its events and its key are done with.
-pub(crate) const REPLAYED: &str = "
-with lease as materialized (
-    select from saga.relay where source = $1 and fence = $2 for share
-), gone as (
-    delete from saga.outbox_parked_event where replay_win = $3 and exists (select from lease)
-)
-delete from saga.outbox_parked_key where replay_win = $3 and exists (select from lease)
-returning topic, case when whole then null else key end";
-
 pub(crate) const RECORD_TOPIC: &str = "
 insert into saga.relay_topic (topic, partitions)
 select $3, $4 from saga.relay where source = $1 and fence = $2
@@ -461,18 +344,20 @@ pub const ALL: &[(&str, &str)] = &[
     ("FIRST_POSITION", FIRST_POSITION),
     ("READ_CHUNK", READ_CHUNK),
     ("EVENT", EVENT),
-    ("PARKED", PARKED),
-    ("REPLAYING", REPLAYING),
-    ("PARKED_EVENTS", PARKED_EVENTS),
-    ("PARK", PARK),
-    ("SET_ASIDE", SET_ASIDE),
-    ("REPLAY_DUE", REPLAY_DUE),
-    ("OPEN_REPLAY", OPEN_REPLAY),
-    ("READ_REPLAY", READ_REPLAY),
-    ("REPLAYED_EVENT", REPLAYED_EVENT),
-    ("PUT_BACK_KEY", PUT_BACK_KEY),
-    ("PUT_BACK", PUT_BACK),
-    ("REPLAYED", REPLAYED),
+    ("PARKED", parked::PARKED),
+    ("REPLAYING", parked::REPLAYING),
+    ("PARKED_EVENTS", parked::PARKED_EVENTS),
+    ("PARK", parked::PARK),
+    ("SET_ASIDE", parked::SET_ASIDE),
+    ("DUE", parked::DUE),
+    ("REFUSE_AGAIN", parked::REFUSE_AGAIN),
+    ("OPEN_REPLAY", parked::OPEN_REPLAY),
+    ("READ_REPLAY", parked::READ_REPLAY),
+    ("REPLAYED_EVENT", parked::REPLAYED_EVENT),
+    ("DROP_SENT", parked::DROP_SENT),
+    ("PUT_BACK", parked::PUT_BACK),
+    ("END_REFUSED", parked::END_REFUSED),
+    ("END_REPLAY", parked::END_REPLAY),
     ("RECORD_TOPIC", RECORD_TOPIC),
     ("KNOWN_TOPICS", KNOWN_TOPICS),
     ("RECORDED_PARTITIONS", RECORDED_PARTITIONS),

@@ -6,6 +6,7 @@ use super::error::{OutboxError, within};
 use super::lease::{Lease, Standing};
 use super::snapshot::Snapshot;
 use super::sql;
+use crate::parked::Subject;
 
 /// What snapshot `after` does not see and snapshot `until` does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,46 +98,52 @@ impl Windows {
         Ok(Some(opened))
     }
 
-    /// Whether somebody wants parked events to be sent again, or a parked topic is due.
-    pub(crate) async fn is_replay_due(
+    /// What is to be sent again: somebody wants it to be, or it is a parked topic whose time has come. And whether there is
+    /// any of it.
+    pub(crate) async fn due_replay(
         &self,
         connection: &mut PgConnection,
         again_after: Duration,
-    ) -> Result<bool, OutboxError> {
-        within(
+    ) -> Result<Option<(Subject, bool)>, OutboxError> {
+        let row: Option<(String, Option<String>, bool)> = within(
             self.patience,
             "looking whether a replay is due",
-            sqlx::query_scalar(sql::REPLAY_DUE)
-                .bind(millis(again_after))
-                .fetch_one(connection),
-        )
-        .await
-    }
-
-    /// Commits the bounds of a window for parked events of one topic whose replay is due. `None`: none is.
-    pub(crate) async fn open_replay(
-        &mut self,
-        connection: &mut PgConnection,
-        again_after: Duration,
-    ) -> Result<Option<(Window, String)>, OutboxError> {
-        let row: Option<(i64, i64, String, String, bool, bool, String)> = within(
-            self.patience,
-            "opening a replay",
-            sqlx::query_as(sql::OPEN_REPLAY)
-                .bind(self.lease.source.as_str())
-                .bind(self.lease.fence)
-                .bind(self.last)
-                .bind(self.seen.as_str())
+            sqlx::query_as(sql::parked::DUE)
                 .bind(millis(again_after))
                 .fetch_optional(connection),
         )
         .await?;
-        let Some((number, epoch, after, until, recovery, replay, topic)) = row else {
-            return Ok(None);
-        };
-        let opened = window((number, epoch, after, until, recovery, replay))?;
-        self.last = opened.number;
-        Ok(Some((opened, topic)))
+        Ok(row.map(|(topic, key, waits)| (Subject { topic, key }, waits)))
+    }
+
+    /// Commits the bounds of a window for the first `most` events of a parked subject. `None`: it is not parked any more, or
+    /// the lease is lost.
+    pub(crate) async fn open_replay(
+        &mut self,
+        connection: &mut PgConnection,
+        subject: &Subject,
+        most: u32,
+    ) -> Result<Option<Window>, OutboxError> {
+        let row: Option<WindowRow> = within(
+            self.patience,
+            "opening a replay",
+            sqlx::query_as(sql::parked::OPEN_REPLAY)
+                .bind(self.lease.source.as_str())
+                .bind(self.lease.fence)
+                .bind(self.last)
+                .bind(self.seen.as_str())
+                .bind(&subject.topic)
+                .bind(subject.key.as_deref().unwrap_or(""))
+                .bind(subject.key.is_none())
+                .bind(i64::from(most))
+                .fetch_optional(connection),
+        )
+        .await?;
+        let opened = row.map(window).transpose()?;
+        if let Some(opened) = &opened {
+            self.last = opened.number;
+        }
+        Ok(opened)
     }
 }
 

@@ -119,7 +119,7 @@ async fn look_inside(
              (pg_prepared_xacts)",
         ));
     }
-    let (parked,): (i64,) = ask(connection, sql::PARKED_EVENTS).await?;
+    let (parked,): (i64,) = ask(connection, sql::parked::PARKED_EVENTS).await?;
     if parked > 0 {
         findings.push(Finding::doubtful(
             format!("{parked} event(s) are parked"),

@@ -174,8 +174,9 @@ impl Tenure {
         let mut idle = Idle::new(self.options.poll);
         while !cancel.is_cancelled() {
             if looks.is_due(&publisher)
+                && let Some(subject) = self.due_replay(&mut publisher, &mut looks).await?
                 && !(self.empty(&mut publisher, &mut ring, cancel).await?
-                    && self.replay(&mut publisher, &mut looks, cancel).await?)
+                    && self.replay(&mut publisher, &mut looks, &subject, cancel).await?)
             {
                 break;
             }

@@ -7,7 +7,7 @@ use crate::outbox::error::OutboxError;
 use crate::outbox::parked::{count, load, replaying};
 use crate::outbox::window::Window;
 use crate::parked::{Parked, Subject};
-use crate::publisher::Publisher;
+use crate::publisher::{Halt, Publisher};
 use crate::state::Stopped;
 
 /// When it was last looked whether a replay is due.
@@ -32,50 +32,67 @@ impl Tenure {
         Ok(parked)
     }
 
-    /// Publishes parked events that an operator wants to be sent again, or whose topic may be there by now. Every window
-    /// before must be acknowledged, so that nothing of these keys is on its way. `false`: the relay was told to stop
+    /// What is to be sent again now: somebody wants it to be, or its topic may be there by now. The broker is asked first:
+    /// there may be millions of events, and each try would write to all of them.
+    pub(super) async fn due_replay(
+        &mut self,
+        publisher: &mut Publisher,
+        looks: &mut Looks,
+    ) -> Result<Option<Subject>, OutboxError> {
+        self.count_parked(&publisher.parked).await?;
+        looks.0 = Some(Instant::now());
+        let again_after = self.options.retry_parked_topic;
+        let due = self.windows.due_replay(&mut self.connection, again_after);
+        let Some((subject, waits)) = due.await? else {
+            return Ok(None);
+        };
+        if !waits {
+            // It is to be freed, wherever its topic is.
+            return Ok(Some(subject));
+        }
+        match publisher.ask_about(&mut self.connection, &subject.topic).await {
+            Ok(None) => Ok(Some(subject)),
+            Ok(Some(why)) => {
+                let patience = self.options.statement_timeout;
+                self.lease
+                    .refuse_again(&mut self.connection, &subject, &why, patience)
+                    .await?;
+                tracing::debug!(source = %self.shared.source, %subject, reason = %why, "parked events wait on");
+                // After this one there may be another.
+                looks.0 = None;
+                Ok(None)
+            }
+            Err(Halt::Outbox(error)) => Err(error),
+            Err(halt) => {
+                if let Halt::Client { doing, source } = &halt {
+                    self.shared.broker_trouble(source, &format!("{doing}: {source}"));
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Publishes the first of a parked subject's events. Every window before must be acknowledged, so that nothing of it is
+    /// on its way; what comes later of it is set aside until all of it has gone out. `false`: the relay was told to stop
     /// before the end of it.
     pub(super) async fn replay(
         &mut self,
         publisher: &mut Publisher,
         looks: &mut Looks,
+        subject: &Subject,
         cancel: &CancellationToken,
     ) -> Result<bool, OutboxError> {
-        match self.due_replay(publisher, looks).await? {
-            Some(window) => self.publish(publisher, &window, cancel).await,
-            None => Ok(true),
-        }
-    }
-
-    async fn due_replay(
-        &mut self,
-        publisher: &mut Publisher,
-        looks: &mut Looks,
-    ) -> Result<Option<Window>, OutboxError> {
-        self.count_parked(&publisher.parked).await?;
-        let again_after = self.options.retry_parked_topic;
-        let mut opened = None;
-        if self
-            .windows
-            .is_replay_due(&mut self.connection, again_after)
-            .await?
-        {
-            // Else a crash would bring back the window that an event was parked from, and what an operator has discarded
-            // with it.
-            self.ledger.persisted().await;
-            opened = self
-                .windows
-                .open_replay(&mut self.connection, again_after)
-                .await?;
-        }
-        // After one replay there may be another.
-        looks.0 = opened.is_none().then(Instant::now);
-        let Some((window, topic)) = opened else {
-            return Ok(None);
+        // Else a crash would bring back the window that an event was parked from, and what an operator has discarded
+        // with it.
+        self.ledger.persisted().await;
+        let most = self.options.replay_rows;
+        let opened = self.windows.open_replay(&mut self.connection, subject, most);
+        let Some(window) = opened.await? else {
+            return Ok(true);
         };
-        // What was wrong with it may be mended.
-        publisher.forget_topics(Some(&topic));
-        Ok(Some(window))
+        // After one replay there may be another.
+        looks.0 = None;
+        self.publish(publisher, &window, cancel).await
     }
 
     /// Whether an event that cannot be sent makes way for the others. A topic gets some time first, since somebody may
@@ -123,10 +140,16 @@ impl Tenure {
                 && replayed.is_some_and(|replayed| replayed.key.is_none())
                 && publisher.parked.len() < self.options.parked_max;
             if !one_of_a_topic {
-                let beyond = publisher.acked_beyond(window);
-                let done = (after.unwrap_or(0), beyond.as_slice());
+                let (most, beyond) = (self.options.replay_rows, publisher.acked_beyond(window));
+                let sent = (window.number, after.unwrap_or(0), beyond.as_slice());
                 self.lease
-                    .put_back(&mut self.connection, window.number, done, event, patience)
+                    .drop_sent(&mut self.connection, sent, most, patience)
+                    .await?;
+                self.lease
+                    .put_back(&mut self.connection, (window.number, None), most, patience)
+                    .await?;
+                self.lease
+                    .end_refused(&mut self.connection, window.number, event, patience)
                     .await?;
                 tracing::info!(
                     source = %self.shared.source, %subject, reason = %event.why, "parked events are refused again"
@@ -138,14 +161,9 @@ impl Tenure {
             .park(&mut self.connection, &subject, event, patience)
             .await?;
         if window.replay {
+            let of_key = (window.number, Some(event.key.as_str()));
             self.lease
-                .put_back_key(
-                    &mut self.connection,
-                    window.number,
-                    &event.topic,
-                    &event.key,
-                    patience,
-                )
+                .put_back(&mut self.connection, of_key, self.options.replay_rows, patience)
                 .await?;
         }
         tracing::error!(
@@ -159,16 +177,20 @@ impl Tenure {
         Ok(true)
     }
 
-    /// A replay has gone out: its key is a key like any other.
+    /// A replay has gone out. If nothing is left of it, its key is a key like any other.
     pub(super) async fn end_replay(
         &mut self,
         publisher: &mut Publisher,
         window: &Window,
     ) -> Result<(), OutboxError> {
         let patience = self.options.statement_timeout;
+        let all = (window.number, i64::MAX, [].as_slice());
+        self.lease
+            .drop_sent(&mut self.connection, all, self.options.replay_rows, patience)
+            .await?;
         let freed = self
             .lease
-            .replayed(&mut self.connection, window.number, patience)
+            .end_replay(&mut self.connection, window.number, patience)
             .await?;
         if let Some(subject) = freed {
             tracing::info!(source = %self.shared.source, %subject, "parked events have gone out");

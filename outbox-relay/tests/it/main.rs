@@ -33,6 +33,9 @@ mod ring;
 /// Events that cannot be sent.
 mod parked;
 
+/// Parked events that are many.
+mod replays;
+
 /// Each event seen once, by whoever reads what is committed.
 mod transactions;
 

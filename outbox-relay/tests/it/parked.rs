@@ -257,7 +257,7 @@ async fn a_crash_while_parking_or_replaying_loses_nothing() -> Result<()> {
     let reader = Reader::new(&outbox, &topic, 1)?;
     let sent = append_all(&outbox, &topic, &[("k", 20_000), ("other", 10), ("k", 10)]).await?;
 
-    crash_at("relay::after_set_aside", &outbox).await?;
+    crash_at("relay::after_set_aside", outbox.relay("crashes")).await?;
     let relay = Running::start(outbox.relay("second"));
     assert_eq!(ids(&reader.take(1).await), [sent[1]]);
     until_parked(&outbox, &[("k", 2)]).await;
@@ -265,7 +265,7 @@ async fn a_crash_while_parking_or_replaying_loses_nothing() -> Result<()> {
 
     outbox.alter_topic(&topic, "max.message.bytes", "100000").await?;
     request_replay(&outbox).await?;
-    crash_at("relay::before_end_of_replay", &outbox).await?;
+    crash_at("relay::before_end_of_replay", outbox.relay("crashes")).await?;
     let first = reader.take(2).await;
     assert_eq!(ids(&first), [sent[0], sent[2]]);
     let relay = Running::start(outbox.relay("third"));
@@ -284,8 +284,7 @@ async fn a_crash_while_parking_or_replaying_loses_nothing() -> Result<()> {
 }
 
 /// A relay of its own reaches the point and is killed there.
-async fn crash_at(point: &str, outbox: &Outbox) -> Result<()> {
-    let options = outbox.relay("crashes");
+pub async fn crash_at(point: &str, options: Options) -> Result<()> {
     let armed = format!("{point}/{}", options.owner);
     fault::arm(&armed, "delay:3600000@1")?;
     let relay = Running::start(options);
