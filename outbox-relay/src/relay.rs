@@ -160,13 +160,13 @@ impl Relay {
         let tenure = Tenure::begin(
             options.clone(),
             self.shared.clone(),
-            lease,
+            (lease, acquired_at),
             (identity, std::mem::take(&mut last.went_back)),
             (database, connection),
         )
         .await?;
         let give_way = cancel.child_token();
-        let served = tenure.serve(acquired_at, self.instance.clone(), &give_way).await;
+        let served = tenure.serve(self.instance.clone(), &give_way).await;
         last.went_back = matches!(served, Err(OutboxError::WentBack { .. }));
         served?;
         if !cancel.is_cancelled() {

@@ -1,8 +1,8 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::Query;
+use sqlx::{Connection as _, Postgres};
 
 use super::error::{OutboxError, within};
 use super::identity::Identity;
@@ -178,18 +178,19 @@ impl Lease {
         })
     }
 
-    /// Begins a new epoch on a server whose history is another one. Returns how many events were left
-    /// over from the one before.
-    pub(crate) async fn recover(
+    /// Begins a new epoch after a promotion, or on a copy of the server: the rows are those of this history. Returns how many
+    /// events were left over from the one before, up to 100,001. `None`: the rows are of another history, see
+    /// [`recover`](Self::recover).
+    pub(crate) async fn resume(
         &self,
         connection: &mut PgConnection,
         identity: Identity,
         patience: Duration,
-    ) -> Result<i64, OutboxError> {
+    ) -> Result<Option<i64>, OutboxError> {
         let left_over: Option<i64> = within(
             patience,
-            "recovering after a restore or a promotion",
-            sqlx::query_scalar(sql::RECOVER)
+            "beginning a new epoch",
+            sqlx::query_scalar(sql::RESUME)
                 .bind(self.source.as_str())
                 .bind(self.fence)
                 .bind(identity.system_identifier)
@@ -197,7 +198,44 @@ impl Lease {
                 .fetch_one(connection),
         )
         .await?;
-        left_over.ok_or(OutboxError::LeaseLost { fence: self.fence })
+        let left_over = left_over.ok_or(OutboxError::LeaseLost { fence: self.fence })?;
+        Ok((left_over >= 0).then_some(left_over))
+    }
+
+    /// Begins a new epoch on a server whose history is another one, as a dump's is: every row is written, which may take
+    /// longer than any other statement. Nobody can take the lease meanwhile, since its row is locked; it is given back as
+    /// good as new. Returns how many events were left over from the epoch before, and since when the lease runs.
+    pub(crate) async fn recover(
+        &self,
+        connection: &mut PgConnection,
+        identity: Identity,
+        patience: Duration,
+    ) -> Result<(i64, Instant), OutboxError> {
+        let recovering = async {
+            let mut transaction = connection
+                .begin_with("begin isolation level read committed")
+                .await?;
+            sqlx::query(sql::TAKE_TIME)
+                .bind(patience.as_millis().to_string())
+                .execute(&mut *transaction)
+                .await?;
+            let left_over: Option<i64> = sqlx::query_scalar(sql::RECOVER)
+                .bind(self.source.as_str())
+                .bind(self.fence)
+                .bind(identity.system_identifier)
+                .bind(identity.timeline)
+                .fetch_one(&mut *transaction)
+                .await?;
+            let before = Instant::now();
+            self.fenced(sql::KEEP)
+                .bind(millis(self.duration))
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(left_over.map(|left_over| (left_over, before)))
+        };
+        let recovered = within(patience, "recovering after a restore", recovering).await?;
+        recovered.ok_or(OutboxError::LeaseLost { fence: self.fence })
     }
 
     /// Keeps the lease for another while, and remembers what was acknowledged.

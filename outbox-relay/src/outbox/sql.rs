@@ -35,9 +35,10 @@ select pg_is_in_recovery(),
 /// Which of several servers is the one that takes writes.
 pub(crate) const IS_STANDBY: &str = "select pg_is_in_recovery()";
 
-/// Whether the tables are there, the newest among them.
+/// Whether the tables are there, and what came last.
 pub(crate) const MIGRATED: &str = "
-select to_regclass('saga.relay') is not null and to_regclass('saga.topic_growth') is not null";
+select to_regclass('saga.relay') is not null
+   and to_regprocedure('saga.relay_resume(text, bigint, bigint, bigint)') is not null";
 
 pub(crate) const INTRODUCE: &str = "
 insert into saga.relay (source, system_identifier, timeline) values ($1, $2, $3) on conflict do nothing";
@@ -87,7 +88,19 @@ pub(crate) const FEWEST_HELD: &str = "
 select min(held) from saga.relay_standby
  where instance <> $1 and seen_at > clock_timestamp() - $2 * interval '1 millisecond'";
 
+/// A new epoch on the same history: the rows stay as they are. -1 if they may not.
+pub(crate) const RESUME: &str = "select saga.relay_resume($1, $2, $3, $4)";
+
+/// A new epoch on another history: each row is written, and writers wait.
 pub(crate) const RECOVER: &str = "select saga.relay_recover($1, $2, $3, $4)";
+
+/// For the one transaction that takes its time.
+pub(crate) const TAKE_TIME: &str = "select set_config('statement_timeout', $1, true)";
+
+/// The lease is as good as new.
+pub(crate) const KEEP: &str = "
+update saga.relay set expires_at = clock_timestamp() + $3 * interval '1 millisecond'
+ where source = $1 and fence = $2";
 
 /// Opens the next window; no row if there is nothing to publish, and then nothing was written either.
 ///
@@ -219,8 +232,9 @@ select what, privilege
        ) as needed
  where not has_table_privilege(what, privilege)
 union all
-select 'saga.relay_recover', 'execute'
- where not has_function_privilege('saga.relay_recover(text, bigint, bigint, bigint)', 'execute')";
+select name, 'execute'
+  from (values ('saga.relay_recover'), ('saga.relay_resume')) as functions (name)
+ where not has_function_privilege(name || '(text, bigint, bigint, bigint)', 'execute')";
 
 /// For the preflight: a block of positions per session would break the order of a key.
 pub(crate) const POSITIONS_CACHED: &str =
@@ -337,7 +351,10 @@ pub const ALL: &[(&str, &str)] = &[
     ("ANNOUNCE", ANNOUNCE),
     ("WITHDRAW", WITHDRAW),
     ("FEWEST_HELD", FEWEST_HELD),
+    ("RESUME", RESUME),
     ("RECOVER", RECOVER),
+    ("TAKE_TIME", TAKE_TIME),
+    ("KEEP", KEEP),
     ("OPEN", OPEN),
     ("UNACKED", UNACKED),
     ("READ_SMALL", READ_SMALL),

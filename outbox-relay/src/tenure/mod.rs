@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -57,7 +57,12 @@ pub(crate) struct Tenure {
     /// How far the first of them was published.
     partial: (i64, i64),
     history: History,
+    /// When the lease was acquired, or given anew, or a moment before.
+    leased_at: Instant,
 }
+
+/// Of millions of rows each is written.
+const RECOVER_WITHIN: Duration = Duration::from_secs(30 * 60);
 
 impl Tenure {
     /// Looks where the owner before us left off. On a server whose history is another one, a new epoch
@@ -65,14 +70,26 @@ impl Tenure {
     pub(crate) async fn begin(
         options: Arc<Options>,
         shared: Arc<Shared>,
-        lease: Lease,
+        (lease, mut leased_at): (Lease, Instant),
         (identity, went_back): (Identity, bool),
         (database, mut connection): (PgConnectOptions, PgConnection),
     ) -> Result<Self, OutboxError> {
         let patience = options.statement_timeout;
         let mut standing = lease.standing(&mut connection, patience).await?;
         if standing.identity != identity || went_back {
-            let left_over = lease.recover(&mut connection, identity, patience).await?;
+            let left_over = match lease.resume(&mut connection, identity, patience).await? {
+                Some(left_over) => left_over,
+                None => {
+                    tracing::warn!(
+                        source = %lease.source, within_s = RECOVER_WITHIN.as_secs(),
+                        "transaction ids in the outbox are another server's; every row is stamped afresh, and writers wait"
+                    );
+                    let recovered = lease.recover(&mut connection, identity, RECOVER_WITHIN);
+                    let (left_over, at) = recovered.await?;
+                    leased_at = at;
+                    left_over
+                }
+            };
             standing = lease.standing(&mut connection, patience).await?;
             tracing::warn!(
                 source = %lease.source, epoch = standing.epoch, left_over,
@@ -96,6 +113,7 @@ impl Tenure {
             unacked,
             partial,
             history,
+            leased_at,
         })
     }
 
@@ -105,7 +123,6 @@ impl Tenure {
     /// When the lease is lost or may be, or the database fails. Nothing is sent any more by then.
     pub(crate) async fn serve(
         self,
-        acquired_at: Instant,
         instance: Option<Instance>,
         cancel: &CancellationToken,
     ) -> Result<(), OutboxError> {
@@ -115,7 +132,7 @@ impl Tenure {
             ledger: self.ledger.clone(),
             shared: self.shared.clone(),
             persist_every: self.options.persist_every,
-            renewed_at: acquired_at,
+            renewed_at: self.leased_at,
             spread: instance.map(|instance| (instance, cancel.clone())),
         };
         let finish = CancellationToken::new();
