@@ -69,6 +69,9 @@ fn event(row: &PgRow) -> Result<Event<'_>, sqlx::Error> {
     })
 }
 
+/// Rows that one statement looks at, apart from those that it returns: about a second's worth.
+const STRIDE: i64 = 1_000_000;
+
 /// Reads one window, from a position on, in pieces that fit into memory.
 ///
 /// No statement is open between two pieces: the broker may take its time.
@@ -78,6 +81,8 @@ pub(crate) struct Reader<'w> {
     budget: Budget,
     /// The position that the next piece comes after.
     after: Option<i64>,
+    /// A position that a big window ends at or before. What is written while it is published is behind it.
+    last: Option<i64>,
     small: bool,
     done: bool,
 }
@@ -89,6 +94,7 @@ impl<'w> Reader<'w> {
             window,
             budget,
             after,
+            last: None,
             small: after.is_none(),
             done: false,
         }
@@ -109,30 +115,60 @@ impl<'w> Reader<'w> {
                 return Ok(Some(chunk).filter(|chunk| !chunk.is_empty()));
             }
         }
-        let after = match self.after {
+        self.next_of_big(connection).await
+    }
+
+    /// The next piece of a big window. Each statement passes over so many rows at most: between those of the window there may
+    /// be millions that were acknowledged before, or belong to a later one.
+    async fn next_of_big(&mut self, connection: &mut PgConnection) -> Result<Option<Chunk>, OutboxError> {
+        let last = match self.last {
+            Some(last) => last,
+            None => {
+                let last = self.position(sqlx::query_scalar(sql::LAST_POSITION), connection);
+                let last = last.await?.unwrap_or(0);
+                self.last = Some(last);
+                last
+            }
+        };
+        let mut after = match self.after {
             Some(after) => after,
             None => match self.first_position(connection).await? {
                 Some(first) => first - 1,
-                None => {
-                    self.done = true;
-                    return Ok(None);
-                }
+                None => last,
             },
         };
-        let piece = self
-            .fetch(
-                "reading a piece of a window",
-                sqlx::query(sql::READ_CHUNK)
-                    .bind(self.window.after.as_str())
-                    .bind(self.window.until.as_str())
-                    .bind(after)
-                    .bind(i64::from(self.budget.rows))
-                    .bind(i64::from(self.budget.bytes)),
-                connection,
-                self.budget.rows,
-            )
-            .await?;
-        self.go_on(piece)
+        while after < last {
+            let until = last.min(after.saturating_add(STRIDE));
+            let (chunk, cut) = self
+                .fetch(
+                    "reading a piece of a window",
+                    sqlx::query(sql::READ_CHUNK)
+                        .bind(self.window.after.as_str())
+                        .bind(self.window.until.as_str())
+                        .bind(after)
+                        .bind(i64::from(self.budget.rows))
+                        .bind(i64::from(self.budget.bytes))
+                        .bind(until),
+                    connection,
+                    self.budget.rows,
+                )
+                .await?;
+            if !chunk.is_empty() {
+                let reached = if cut {
+                    chunk.event(chunk.len() - 1)?.position
+                } else {
+                    until
+                };
+                self.after = Some(reached);
+                self.done = reached >= last;
+                return Ok(Some(chunk));
+            }
+            // Positions that nobody has are not passed over one by one.
+            let next = self.position(sqlx::query_scalar(sql::NEXT_POSITION).bind(until), connection);
+            after = next.await?.map_or(last, |next| next - 1);
+        }
+        self.done = true;
+        Ok(None)
     }
 
     /// The next piece of a window of parked events, which are few enough for one index.
@@ -181,15 +217,35 @@ impl<'w> Reader<'w> {
         Ok((!cut).then_some(chunk))
     }
 
+    /// Where a big window begins, or, if that is too much to ask, where the outbox does. `None`: it is empty.
     async fn first_position(&self, connection: &mut PgConnection) -> Result<Option<i64>, OutboxError> {
-        within(
+        let (first, looked_at): (Option<i64>, i64) = within(
             self.budget.patience,
             "looking where a big window begins",
-            sqlx::query_scalar(sql::FIRST_POSITION)
+            sqlx::query_as(sql::FIRST_POSITION)
                 .bind(self.window.after.as_str())
                 .bind(self.window.until.as_str())
                 .bind(self.window.after.running())
-                .fetch_one(connection),
+                .bind(STRIDE)
+                .fetch_one(&mut *connection),
+        )
+        .await?;
+        if looked_at < STRIDE {
+            return Ok(first);
+        }
+        self.position(sqlx::query_scalar(sql::NEXT_POSITION).bind(0_i64), connection)
+            .await
+    }
+
+    async fn position<'q>(
+        &self,
+        query: sqlx::query::QueryScalar<'q, sqlx::Postgres, Option<i64>, sqlx::postgres::PgArguments>,
+        connection: &mut PgConnection,
+    ) -> Result<Option<i64>, OutboxError> {
+        within(
+            self.budget.patience,
+            "looking for a position",
+            query.fetch_one(connection),
         )
         .await
     }

@@ -152,38 +152,59 @@ select * from (
 where bytes_so_far - bytes < $5
 order by position";
 
-/// Where a big window begins.
+/// Where a big window begins, and how many of its rows were looked at for that; `$4` at most, and twice as many if
+/// transactions were running. With fewer it is known.
 pub(crate) const FIRST_POSITION: &str = "
-select least(
-    (select min(position) from saga.outbox
+select min(position), count(*) from (
+    (select position from saga.outbox
       where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
         and xid < pg_snapshot_xmax($2::text::pg_snapshot)
-        and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)),
-    (select min(position) from saga.outbox
+        and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
+      limit $4)
+    union all
+    (select position from saga.outbox
       where xid = any($3::text[]::xid8[])
-        and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)))";
+        and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
+      limit $4)) as rows";
+
+/// The last position that there is by now: no window that was opened has one behind it.
+pub(crate) const LAST_POSITION: &str = "
+select greatest(
+    (select position from saga.outbox where slot = 0 order by position desc limit 1),
+    (select position from saga.outbox where slot = 1 order by position desc limit 1),
+    (select position from saga.outbox where slot = 2 order by position desc limit 1),
+    (select position from saga.outbox where slot = 3 order by position desc limit 1))";
+
+/// The first position behind another one, of whatever window.
+pub(crate) const NEXT_POSITION: &str = "
+select least(
+    (select position from saga.outbox where slot = 0 and position > $1 order by position limit 1),
+    (select position from saga.outbox where slot = 1 and position > $1 order by position limit 1),
+    (select position from saga.outbox where slot = 2 and position > $1 order by position limit 1),
+    (select position from saga.outbox where slot = 3 and position > $1 order by position limit 1))";
 
 /// A piece of a big window, through the position index of each leaf: a sort per piece would be quadratic.
-/// `$3`: the position that it comes after.
+/// `$3`: the position that it comes after; `$6`: the one that it ends with at most. Rows of other windows are passed over one
+/// by one.
 pub(crate) const READ_CHUNK: &str = "
 select * from (
     select position, id, aggregatetype, aggregateid, type, payload, headers::text, created_at,
            sum(coalesce(octet_length(payload), 0) + pg_column_size(headers)) over in_order as bytes_so_far,
            coalesce(octet_length(payload), 0) + pg_column_size(headers) as bytes
       from (
-        (select * from saga.outbox where slot = 0 and position > $3
+        (select * from saga.outbox where slot = 0 and position > $3 and position <= $6
             and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
             and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot) order by position limit $4)
         union all
-        (select * from saga.outbox where slot = 1 and position > $3
+        (select * from saga.outbox where slot = 1 and position > $3 and position <= $6
             and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
             and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot) order by position limit $4)
         union all
-        (select * from saga.outbox where slot = 2 and position > $3
+        (select * from saga.outbox where slot = 2 and position > $3 and position <= $6
             and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
             and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot) order by position limit $4)
         union all
-        (select * from saga.outbox where slot = 3 and position > $3
+        (select * from saga.outbox where slot = 3 and position > $3 and position <= $6
             and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
             and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot) order by position limit $4)
         order by position limit $4) as rows
@@ -359,6 +380,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("UNACKED", UNACKED),
     ("READ_SMALL", READ_SMALL),
     ("FIRST_POSITION", FIRST_POSITION),
+    ("LAST_POSITION", LAST_POSITION),
+    ("NEXT_POSITION", NEXT_POSITION),
     ("READ_CHUNK", READ_CHUNK),
     ("EVENT", EVENT),
     ("PARKED", parked::PARKED),

@@ -1,6 +1,7 @@
 use anyhow::{Context as _, Result, ensure};
 use outbox_relay::{STATEMENTS, migrate};
 use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
 use tokio::task::JoinSet;
 
 use super::support::{Outbox, run};
@@ -69,30 +70,28 @@ async fn windows_are_read_by_index() -> Result<()> {
          select gen_random_uuid(), 't', 'k', 't', (i % 4)::smallint from generate_series(1, 20000) i",
     )
     .await?;
-    let mut relay = outbox.connect("it_relay").await?;
-    let statement = |name: &str| {
-        STATEMENTS
-            .iter()
-            .find(|(known, _)| *known == name)
-            .expect("known")
-            .1
-    };
-    sqlx::query(statement("CONFIGURE"))
-        .bind("60000")
-        .execute(&mut relay)
-        .await?;
+    let mut relay = configured(&outbox).await?;
     let plans = [
         ("READ_SMALL", "'1:1:', '9999999:9999999:', '{}', 100, 1000000"),
-        ("READ_CHUNK", "'1:1:', '9999999:9999999:', 0, 100, 1000000"),
-        ("FIRST_POSITION", "'1:1:', '9999999:9999999:', '{}'"),
+        (
+            "READ_CHUNK",
+            "'1:1:', '9999999:9999999:', 0, 100, 1000000, 20000",
+        ),
+        ("FIRST_POSITION", "'1:1:', '9999999:9999999:', '{}', 100"),
+        ("LAST_POSITION", ""),
+        ("NEXT_POSITION", "100"),
         ("OPEN", "'it', 1, 1, '1:1:', '{}', false"),
     ];
     for (name, arguments) in plans {
         run(&mut relay, &format!("prepare plan as {}", statement(name))).await?;
-        let plan: Vec<String> =
-            sqlx::query_scalar(AssertSqlSafe(format!("explain execute plan({arguments})")))
-                .fetch_all(&mut relay)
-                .await?;
+        let execute = if arguments.is_empty() {
+            "explain execute plan".to_owned()
+        } else {
+            format!("explain execute plan({arguments})")
+        };
+        let plan: Vec<String> = sqlx::query_scalar(AssertSqlSafe(execute))
+            .fetch_all(&mut relay)
+            .await?;
         let plan = plan.join("\n");
         ensure!(!plan.contains("Seq Scan on outbox"), "{name}:\n{plan}");
         ensure!(
@@ -102,4 +101,87 @@ async fn windows_are_read_by_index() -> Result<()> {
         run(&mut relay, "deallocate plan").await?;
     }
     Ok(())
+}
+
+/// Between the rows of a big window, and behind them, there may be millions that are not its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_look_at_few_rows_that_are_not_asked_for() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let mut owner = outbox.connect("it_migrate").await?;
+    let mut snapshots = Vec::new();
+    for _ in 0..3 {
+        run(
+            &mut owner,
+            "insert into saga.outbox (id, aggregatetype, aggregateid, type, slot)
+             select gen_random_uuid(), 't', 'k', 't', (i % 4)::smallint from generate_series(1, 4000) i",
+        )
+        .await?;
+        let snapshot: String = sqlx::query_scalar("select pg_current_snapshot()::text")
+            .fetch_one(&mut owner)
+            .await?;
+        snapshots.push(snapshot);
+    }
+    let [after, until, _] = &snapshots[..] else {
+        unreachable!("three of them")
+    };
+    let mut relay = configured(&outbox).await?;
+    let mut looks_at = async |name: &str, arguments: &str| looks_at(&mut relay, name, arguments).await;
+    let last = looks_at(
+        "READ_CHUNK",
+        &format!("'{after}', '{until}', 7950, 100, 1000000, 8000"),
+    )
+    .await?;
+    ensure!(last == 50, "the last piece looks at {last} rows");
+    let first = looks_at("FIRST_POSITION", &format!("'{after}', '{until}', '{{}}', 100")).await?;
+    ensure!(first == 100, "the beginning of a window looks at {first} rows");
+    let end = looks_at("LAST_POSITION", "").await? + looks_at("NEXT_POSITION", "4000").await?;
+    ensure!(end == 8, "two positions look at {end} rows");
+    Ok(())
+}
+
+fn statement(name: &str) -> &'static str {
+    let found = STATEMENTS.iter().find(|(known, _)| *known == name);
+    found.expect("known").1
+}
+
+/// A session like the relay's own.
+async fn configured(outbox: &Outbox) -> Result<PgConnection> {
+    let mut relay = outbox.connect("it_relay").await?;
+    sqlx::query(statement("CONFIGURE"))
+        .bind("60000")
+        .execute(&mut relay)
+        .await?;
+    Ok(relay)
+}
+
+/// How many rows of the outbox a statement finds and how many it throws away.
+async fn looks_at(relay: &mut PgConnection, name: &str, arguments: &str) -> Result<i64> {
+    run(relay, &format!("prepare plan as {}", statement(name))).await?;
+    let arguments = Some(arguments).filter(|arguments| !arguments.is_empty());
+    let arguments = arguments.map_or_else(String::new, |arguments| format!("({arguments})"));
+    let plan: serde_json::Value = sqlx::query_scalar(AssertSqlSafe(format!(
+        "explain (analyze, timing off, format json) execute plan{arguments}"
+    )))
+    .fetch_one(&mut *relay)
+    .await?;
+    run(relay, "deallocate plan").await?;
+    Ok(rows_of_leaves(&plan))
+}
+
+fn rows_of_leaves(plan: &serde_json::Value) -> i64 {
+    let number = |name: &str| plan[name].as_f64().unwrap_or(0.0);
+    let own = match plan["Relation Name"].as_str() {
+        #[allow(clippy::cast_possible_truncation, reason = "whole numbers")]
+        Some(relation) if relation.starts_with("outbox_") => ((number("Actual Rows")
+            + number("Rows Removed by Filter")
+            + number("Rows Removed by Index Recheck"))
+            * number("Actual Loops")) as i64,
+        _ => 0,
+    };
+    let inner = match plan {
+        serde_json::Value::Array(all) => all.iter().map(rows_of_leaves).sum(),
+        serde_json::Value::Object(all) => all.values().map(rows_of_leaves).sum(),
+        _ => 0,
+    };
+    own + inner
 }

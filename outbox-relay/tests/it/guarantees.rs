@@ -29,6 +29,36 @@ async fn nothing_is_lost_or_reordered_in_small_pieces() -> Result<()> {
     .await
 }
 
+/// A sequence that somebody has moved on leaves millions of positions to nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_big_window_may_have_gaps() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 1, &[]).await?;
+    let mut superuser = outbox.superuser().await?;
+    let mut versions = 0;
+    for gap in [3_000_000_i64, 999_990, 1_000_000, 7] {
+        let appended = sqlx::query(
+            "insert into saga.outbox (id, aggregatetype, aggregateid, type, payload)
+             select gen_random_uuid(), $1, 'k', 't', convert_to(($2 + i)::text, 'UTF8')
+               from generate_series(1, 10) i",
+        )
+        .bind(&topic)
+        .bind(versions);
+        appended.execute(&mut superuser).await?;
+        versions += 10;
+        let moved = sqlx::query("select setval('saga.outbox_position', last_value + $1) from saga.outbox_position");
+        moved.bind(gap).execute(&mut superuser).await?;
+    }
+    let mut options = outbox.relay("a");
+    options.chunk_rows = 4;
+    let relay = Running::start(options);
+    let reader = Reader::new(&outbox, &topic, 1)?;
+    let expected = [("k".to_owned(), versions)].into();
+    Checker::default().finish(&reader, &expected).await?;
+    relay.stop().await;
+    Ok(())
+}
+
 async fn everything_arrives(tune: impl FnOnce(&mut Options)) -> Result<()> {
     let outbox = Outbox::new().await?;
     let topic = outbox.create_topic("events", 6, &[]).await?;
