@@ -205,9 +205,14 @@ impl Shared {
         }
     }
 
-    /// How many events wait with them.
+    pub(crate) fn is_anything_parked(&self) -> bool {
+        self.parked.load(Ordering::Relaxed) > 0
+    }
+
+    /// How many events wait with them. Nothing does any more if all was freed while somebody counted.
     #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53")]
     pub(crate) fn set_parked_events(&self, events: i64) {
+        let events = if self.is_anything_parked() { events } else { 0 };
         self.meters.parked_events.set(events as f64);
     }
 

@@ -1,14 +1,16 @@
 use std::time::{Duration, Instant};
 
+use sqlx::postgres::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::Tenure;
+use crate::options::Options;
 use crate::outbox::error::OutboxError;
 use crate::outbox::parked::{count, load, replaying};
 use crate::outbox::window::Window;
 use crate::parked::{Parked, Subject};
 use crate::publisher::{Halt, Publisher};
-use crate::state::Stopped;
+use crate::state::{Shared, Stopped};
 
 /// When it was last looked whether a replay is due.
 #[derive(Debug, Default)]
@@ -28,7 +30,8 @@ impl Tenure {
         // What is above the bound in the table was parked under a higher one; all of it counts.
         let parked = load(&mut self.connection, self.options.statement_timeout).await?;
         let parked = Parked::new(parked);
-        self.count_parked(&parked).await?;
+        self.shared.set_parked(parked.len());
+        count_parked(&mut self.connection, &self.options, &self.shared).await?;
         Ok(parked)
     }
 
@@ -39,7 +42,6 @@ impl Tenure {
         publisher: &mut Publisher,
         looks: &mut Looks,
     ) -> Result<Option<Subject>, OutboxError> {
-        self.count_parked(&publisher.parked).await?;
         looks.0 = Some(Instant::now());
         let again_after = self.options.retry_parked_topic;
         let due = self.windows.due_replay(&mut self.connection, again_after);
@@ -199,14 +201,16 @@ impl Tenure {
         }
         Ok(())
     }
+}
 
-    /// Counting takes a while where much is parked, so it is done once per look.
-    async fn count_parked(&mut self, parked: &Parked) -> Result<(), OutboxError> {
-        self.shared.set_parked(parked.len());
-        if !parked.is_empty() {
-            let events = count(&mut self.connection, self.options.statement_timeout).await?;
-            self.shared.set_parked_events(events);
-        }
-        Ok(())
+/// Counts the events that wait. That takes a while where there are many, so it is nothing for who publishes.
+pub(super) async fn count_parked(
+    connection: &mut PgConnection,
+    options: &Options,
+    shared: &Shared,
+) -> Result<(), OutboxError> {
+    if shared.is_anything_parked() {
+        shared.set_parked_events(count(connection, options.statement_timeout).await?);
     }
+    Ok(())
 }

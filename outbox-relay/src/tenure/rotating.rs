@@ -3,6 +3,7 @@ use std::sync::Arc;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnectOptions;
 
+use super::parking::count_parked;
 use crate::options::Options;
 use crate::outbox::connection::connect;
 use crate::outbox::error::OutboxError;
@@ -10,7 +11,7 @@ use crate::outbox::lease::Lease;
 use crate::outbox::rotate::rotate;
 use crate::state::Shared;
 
-/// Empties leaves from time to time. A failure is not the end of the tenure: the table grows, that is all.
+/// Empties leaves from time to time, and counts what is parked. A failure is not the end of the tenure: the table grows, that is all.
 pub(super) async fn keep_rotating(
     options: Arc<Options>,
     shared: Arc<Shared>,
@@ -22,6 +23,7 @@ pub(super) async fn keep_rotating(
         let round = async {
             let mut connection = connect(&database, options.statement_timeout).await?;
             let emptied = rotate(&mut connection, &lease, &options.owner).await?;
+            count_parked(&mut connection, &options, &shared).await?;
             connection.close().await.ok();
             Ok::<_, OutboxError>(emptied)
         };

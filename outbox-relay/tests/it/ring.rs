@@ -138,6 +138,38 @@ async fn a_broker_that_takes_its_time_does_not_hold_up_the_next_windows() -> Res
     Ok(())
 }
 
+/// Something is parked, and nobody wants it to be sent again: windows go out as ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_parked_does_not_hold_up_the_next_windows() -> Result<()> {
+    let (stack, outbox, topic) = frozen_later(&[("max.message.bytes", "10000")]).await?;
+    let [one, two] = keys();
+    let mut options = outbox.relay("a");
+    options.in_flight_windows = 1_000;
+    let relay = Running::start(options);
+    append_all(&outbox, &topic, &[("parked", 20_000), (&one, 10), (&two, 10)]).await?;
+    until_parked(&outbox, &[("parked", 1)]).await;
+    until_settled(&outbox).await;
+
+    stack.kafka().pause();
+    // It is looked once a second.
+    let begun = std::time::Instant::now();
+    let mut opened = 0;
+    while begun.elapsed() < std::time::Duration::from_secs(3) {
+        append_all(
+            &outbox,
+            &topic,
+            &[(if opened % 2 == 0 { &one } else { &two }, 10)],
+        )
+        .await?;
+        opened += 1;
+        until_unacknowledged(&outbox, opened).await;
+    }
+    stack.kafka().resume();
+    until_settled(&outbox).await;
+    relay.stop().await;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_is_refused_takes_only_its_key_along_from_the_windows_behind() -> Result<()> {
     let (stack, outbox, topic) = frozen_later(&[("max.message.bytes", "10000")]).await?;
