@@ -128,11 +128,15 @@ select win, epoch, snap_a::text, snap_b::text, recovery, replay
 /// A window as a whole, if it is no larger than `$4` rows or about `$5` bytes: through the xid index,
 /// sorted by position. `$1`, `$2`: its snapshots; `$3`: who was running at the first one.
 ///
+/// Times that no clock has, such as 'infinity', are those at the ends of a calendar: nobody could read them, and an event
+/// that nobody can read would hold up the outbox.
+///
 /// The last column runs up to the bytes that came so far, which is how the reader knows whether it was
 /// cut.
 pub(crate) const READ_SMALL: &str = "
 select * from (
-    select position, id, aggregatetype, aggregateid, type, payload, headers::text, created_at,
+    select position, id, aggregatetype, aggregateid, type, payload, headers::text,
+           least(greatest(created_at, '0001-01-01 00:00:00+00'), '9999-12-31 00:00:00+00') as created_at,
            sum(coalesce(octet_length(payload), 0) + pg_column_size(headers)) over in_order as bytes_so_far,
            coalesce(octet_length(payload), 0) + pg_column_size(headers) as bytes
       from (select * from (
@@ -188,7 +192,8 @@ select least(
 /// by one.
 pub(crate) const READ_CHUNK: &str = "
 select * from (
-    select position, id, aggregatetype, aggregateid, type, payload, headers::text, created_at,
+    select position, id, aggregatetype, aggregateid, type, payload, headers::text,
+           least(greatest(created_at, '0001-01-01 00:00:00+00'), '9999-12-31 00:00:00+00') as created_at,
            sum(coalesce(octet_length(payload), 0) + pg_column_size(headers)) over in_order as bytes_so_far,
            coalesce(octet_length(payload), 0) + pg_column_size(headers) as bytes
       from (
@@ -350,7 +355,7 @@ select source, owner, fence, expires_at > clock_timestamp() as held, epoch, acke
        acked_at, partial_win > acked_win,
        (select count(*) from (
            select from saga.outbox o where not pg_visible_in_snapshot(o.xid, r.acked_snap) limit 100001) as waiting),
-       (select min(created_at) from saga.outbox o where not pg_visible_in_snapshot(o.xid, r.acked_snap)),
+       (select least(greatest(min(created_at), '0001-01-01 00:00:00+00'), '9999-12-31 00:00:00+00') from saga.outbox o where not pg_visible_in_snapshot(o.xid, r.acked_snap)),
        (select sum(pg_total_relation_size(format('saga.outbox_%s', slot)::regclass))::bigint
           from generate_series(0, 3) as slot),
        (select count(*) from (select from saga.outbox_parked_event limit 100001) as parked)

@@ -82,6 +82,69 @@ async fn a_tombstone_has_no_value_and_each_record_names_the_one_before() -> Resu
     Ok(())
 }
 
+/// A database knows more of them than a calendar.
+#[tokio::test(flavor = "multi_thread")]
+async fn times_that_no_clock_has_hold_nothing_up() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let late = outbox.topic("late");
+    let mut writer = outbox.connect("it").await?;
+    let times = [
+        "infinity",
+        "-infinity",
+        "290000-01-01 00:00:00+00",
+        "4000-01-01 00:00:00+00 BC",
+        "2026-01-02 03:04:05+00",
+    ];
+    let mut write = async |topic: &str| -> Result<()> {
+        for time in times {
+            sqlx::query(
+                "insert into saga.outbox (id, aggregatetype, aggregateid, type, payload, created_at)
+                 values (gen_random_uuid(), $1, 'k', 't', $2, $3::text::timestamptz)",
+            )
+            .bind(topic)
+            .bind(b"1".as_slice())
+            .bind(time)
+            .execute(&mut writer)
+            .await?;
+        }
+        Ok(())
+    };
+    let relay = Running::start(outbox.relay("a"));
+    relay.until_publishing().await;
+    relay.stop().await;
+    // Read as a big window; some are parked first, and read as a replay.
+    let mut options = outbox.relay("b");
+    options.chunk_rows = 2;
+    options.park_topic_after = std::time::Duration::ZERO;
+    options.retry_parked_topic = std::time::Duration::from_secs(1);
+    let topic = outbox.create_topic("events", 1, &[]).await?;
+    write(&topic).await?;
+    write(&late).await?;
+    let status = outbox_relay::status::read(&outbox.options("it_relay")).await?;
+    assert_eq!(status.map(|status| status.unpublished), Some(10));
+    let relay = Running::start(options);
+    let expected = [
+        "9999-12-31T00:00:00",
+        "0001-01-01T00:00:00",
+        "9999-12-31T00:00:00",
+        "0001-01-01T00:00:00",
+        "2026-01-02T03:04:05",
+    ];
+    let came = async |topic: &str| -> Result<()> {
+        for (record, expected) in Reader::new(&outbox, topic, 1)?.take(5).await.iter().zip(expected) {
+            let time = record.header("ce_time").unwrap();
+            assert!(time.starts_with(expected), "{time}");
+        }
+        Ok(())
+    };
+    came(&topic).await?;
+    super::parked::until_parked(&outbox, &[("*", 5)]).await;
+    outbox.create_topic("late", 1, &[]).await?;
+    came(&late).await?;
+    relay.stop().await;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doorbell_is_only_a_hint() -> Result<()> {
     let outbox = Outbox::new().await?;

@@ -25,7 +25,8 @@ on conflict (topic, key, whole) do update
 pub(crate) const SET_ASIDE: &str = "
 with lease as materialized (select from saga.relay where source = $1 and fence = $2 for share)
 insert into saga.outbox_parked_event (position, win, topic, key, id, type, payload, headers, created_at)
-select position, $3, aggregatetype, aggregateid, id, type, payload, headers, created_at
+select position, $3, aggregatetype, aggregateid, id, type, payload, headers,
+       least(greatest(created_at, '0001-01-01 00:00:00+00'), '9999-12-31 00:00:00+00')
   from saga.outbox
  where slot = any('{0,1,2,3}') and position = any($4) and exists (select from lease)
 on conflict (position) do nothing";
@@ -104,7 +105,8 @@ select win, epoch, snap_a, snap_b, recovery, replay from opened";
 /// A piece of a replay: the window, after which place, how many, about how many bytes.
 pub(crate) const READ_REPLAY: &str = "
 select * from (
-    select replay_position, id, topic, key, type, payload, headers::text, created_at,
+    select replay_position, id, topic, key, type, payload, headers::text,
+           least(greatest(created_at, '0001-01-01 00:00:00+00'), '9999-12-31 00:00:00+00') as created_at,
            sum(coalesce(octet_length(payload), 0) + pg_column_size(headers)) over in_order as bytes_so_far,
            coalesce(octet_length(payload), 0) + pg_column_size(headers) as bytes
       from (select * from saga.outbox_parked_event
