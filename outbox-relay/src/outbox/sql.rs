@@ -6,10 +6,12 @@ use super::growth;
 pub(crate) mod parked;
 
 /// Settings of each connection. Tables that are empty most of the time have no useful statistics, so the
-/// planner is told what to do: read by index, in the index's order. A relay that is frozen while it holds
+/// planner is told what to do: read by index, in the index's order. What waits for a lock sees afterwards what was committed
+/// meanwhile, whatever the database's default is. A relay that is frozen while it holds
 /// a leaf's lock loses its session soon.
 pub(crate) const CONFIGURE: &str = "
 select set_config('synchronous_commit', 'on', false),
+       set_config('default_transaction_isolation', 'read committed', false),
        set_config('enable_seqscan', 'off', false),
        set_config('enable_bitmapscan', 'off', false),
        set_config('enable_sort', 'off', false),

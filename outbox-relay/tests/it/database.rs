@@ -103,6 +103,29 @@ async fn windows_are_read_by_index() -> Result<()> {
     Ok(())
 }
 
+/// A statement that waits for a lock has to see what was committed meanwhile: else a window that is opened while the lease
+/// is renewed would fail, and a recovery would miss events.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_read_what_is_committed_whatever_the_database_has_for_a_default() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    run(
+        &mut outbox.admin().await?,
+        &format!(
+            "alter database {} set default_transaction_isolation = 'repeatable read'",
+            outbox.name
+        ),
+    )
+    .await?;
+    let isolation = async |connection: &mut PgConnection| -> Result<String> {
+        Ok(sqlx::query_scalar("show transaction_isolation")
+            .fetch_one(connection)
+            .await?)
+    };
+    ensure!(isolation(&mut outbox.connect("it_relay").await?).await? == "repeatable read");
+    ensure!(isolation(&mut configured(&outbox).await?).await? == "read committed");
+    Ok(())
+}
+
 /// Between the rows of a big window, and behind them, there may be millions that are not its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_look_at_few_rows_that_are_not_asked_for() -> Result<()> {
