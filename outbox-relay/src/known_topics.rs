@@ -108,7 +108,7 @@ impl KnownTopics {
             let next = TopicId(self.ids.len());
             let id = *self.ids.entry(name.clone()).or_insert(next);
             let topic = match found.get(&name) {
-                None => Topic::unsendable(id, Unsendable::NoSuchTopic),
+                None => Topic::unsendable(id, Unsendable::of_missing(&name)),
                 Some(found) => {
                     let recorded =
                         topics::record(connection, &self.lease, &name, found.partitions, patience).await?;

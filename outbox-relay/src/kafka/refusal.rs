@@ -12,6 +12,8 @@ pub enum Unsendable {
     },
     /// There is no such topic.
     NoSuchTopic,
+    /// There is none, and there never will be: no topic can have this name.
+    BadTopicName,
     /// We may not write to the topic.
     NotAuthorised,
     /// The topic has fewer partitions than keys were spread over: it was made anew.
@@ -51,11 +53,25 @@ impl Unsendable {
         })
     }
 
+    /// What it says of a topic that the broker does not have.
+    pub(crate) fn of_missing(topic: &str) -> Self {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let possible =
+            (1..=249).contains(&topic.len()) && topic.bytes().all(plain) && !matches!(topic, "." | "..");
+        if possible {
+            Self::NoSuchTopic
+        } else {
+            Self::BadTopicName
+        }
+    }
+
     /// Whether it is the topic's fault, so that none of its events can be sent. The relay tries these again by itself;
     /// what is an event's own fault waits for an operator.
     pub fn is_topics(&self) -> bool {
         match self {
-            Self::NoSuchTopic | Self::NotAuthorised | Self::FewerPartitions { .. } => true,
+            Self::NoSuchTopic | Self::BadTopicName | Self::NotAuthorised | Self::FewerPartitions { .. } => {
+                true
+            }
             Self::TooLarge { .. } | Self::Refused { .. } => false,
         }
     }
@@ -67,6 +83,9 @@ impl Unsendable {
                 "raise the topic's max.message.bytes and replay the key, or discard the event"
             }
             Self::NoSuchTopic => "create the topic; the relay goes on by itself",
+            Self::BadTopicName => {
+                "correct who wrote it and discard the events: names are 1 to 249 letters, digits, '.', '_' and '-'"
+            }
             Self::NotAuthorised => {
                 "allow the relay's user to write to the topic; the relay goes on by itself"
             }
@@ -85,6 +104,7 @@ impl Unsendable {
         match self {
             Self::TooLarge { .. } => "too_large",
             Self::NoSuchTopic => "no_such_topic",
+            Self::BadTopicName => "bad_topic_name",
             Self::NotAuthorised => "not_authorised",
             Self::FewerPartitions { .. } => "fewer_partitions",
             Self::Refused { .. } => "refused",
@@ -92,9 +112,10 @@ impl Unsendable {
     }
 
     /// Every label that [`label`](Self::label) gives.
-    pub(crate) const LABELS: [&str; 5] = [
+    pub(crate) const LABELS: [&str; 6] = [
         "too_large",
         "no_such_topic",
+        "bad_topic_name",
         "not_authorised",
         "fewer_partitions",
         "refused",
@@ -109,6 +130,7 @@ impl fmt::Display for Unsendable {
             }
             Self::TooLarge { limit: None } => f.write_str("it is larger than the topic takes"),
             Self::NoSuchTopic => f.write_str("there is no such topic"),
+            Self::BadTopicName => f.write_str("no topic can have this name"),
             Self::NotAuthorised => f.write_str("the relay may not write to the topic"),
             Self::FewerPartitions { recorded, found } => {
                 write!(
@@ -117,6 +139,37 @@ impl fmt::Display for Unsendable {
                 )
             }
             Self::Refused { reason } => write!(f, "the broker refuses it: {reason}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_no_topic_can_have() {
+        for possible in ["orders", "Orders.v1_eu-west", "...", &"x".repeat(249)] {
+            assert_eq!(
+                Unsendable::of_missing(possible),
+                Unsendable::NoSuchTopic,
+                "{possible}"
+            );
+        }
+        for impossible in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a b",
+            "bestellungen-für-alle",
+            &"x".repeat(250),
+        ] {
+            assert_eq!(
+                Unsendable::of_missing(impossible),
+                Unsendable::BadTopicName,
+                "{impossible}"
+            );
         }
     }
 }

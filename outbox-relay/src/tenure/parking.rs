@@ -4,6 +4,7 @@ use sqlx::postgres::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::Tenure;
+use crate::kafka::refusal::Unsendable;
 use crate::options::Options;
 use crate::outbox::error::OutboxError;
 use crate::outbox::parked::{count, load, replaying};
@@ -112,7 +113,8 @@ impl Tenure {
         if publisher.parked.len() >= self.options.parked_max {
             return false;
         }
-        if !event.why.is_topics() {
+        // Nobody is about to make one that cannot be made.
+        if !event.why.is_topics() || event.why == Unsendable::BadTopicName {
             return true;
         }
         if suspect.as_ref().is_none_or(|(topic, _)| *topic != event.topic) {

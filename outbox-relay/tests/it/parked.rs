@@ -197,6 +197,31 @@ async fn a_topic_that_is_not_there_is_waited_for_then_parked_and_goes_on_by_itse
     Ok(())
 }
 
+/// Nobody is about to make it, so nobody else waits for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_cannot_be_made_is_parked_at_once() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let there = outbox.create_topic("there", 1, &[]).await?;
+    let mut options = outbox.relay("a");
+    options.park_topic_after = Duration::from_secs(3600);
+    let relay = Running::start(options);
+    append_all(&outbox, "no/such topic", &[("k", 10), ("l", 10)]).await?;
+    append_all(&outbox, &"x".repeat(250), &[("k", 10)]).await?;
+    let other = append_all(&outbox, &there, &[("k", 10)]).await?;
+    assert_eq!(ids(&Reader::new(&outbox, &there, 1)?.take(1).await), other);
+    let mut ops = outbox.connect("it_ops").await?;
+    let reasons: Vec<String> = sqlx::query_scalar("select reason from saga.outbox_parked_key where whole")
+        .fetch_all(&mut ops)
+        .await?;
+    assert_eq!(reasons, ["bad_topic_name"; 2]);
+    // As its remedy says.
+    run(&mut ops, "delete from saga.outbox_parked_event").await?;
+    request_replay(&outbox).await?;
+    until_parked(&outbox, &[]).await;
+    relay.stop().await;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_made_in_time_parks_nothing() -> Result<()> {
     let outbox = Outbox::new().await?;
