@@ -31,7 +31,7 @@ pub struct Status {
     pub in_a_window: bool,
     /// Events that were not acknowledged, counted up to 100,001.
     pub unpublished: i64,
-    /// When the oldest of them came to be.
+    /// When the oldest of those came to be.
     pub oldest: Option<DateTime<Utc>>,
     /// What the outbox's leaves take on disk.
     pub bytes: i64,
