@@ -179,7 +179,8 @@ impl Publisher {
         self.beyond.retain(|place| !is_before(*place, window));
         let mut passing = Passing::default();
         let mut reader = Reader::new(window, after, budget);
-        let (mut events, mut highest) = (0, 0);
+        // There may be nothing behind where it is resumed.
+        let (mut events, mut highest) = (0, after.unwrap_or(0));
         let mut read = reader.next(connection).await?;
         while let Some(chunk) = read {
             let last = chunk.event(chunk.len() - 1)?.position;

@@ -3,7 +3,7 @@ use outbox_relay::Options;
 use quadrille_process::fault;
 
 use super::checker::{Checker, Reader};
-use super::support::{Outbox, Running, eventually};
+use super::support::{Outbox, Running, append, eventually, run};
 use super::writers::Writers;
 
 const WRITERS: Writers = Writers {
@@ -29,6 +29,42 @@ async fn nothing_is_lost_or_reordered_in_small_pieces() -> Result<()> {
     .await
 }
 
+/// What was acknowledged is known from where it was resumed, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_is_resumed_at_its_end_counts_with_all_its_positions() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 1, &[]).await?;
+    let options = outbox.relay("crashes");
+    let point = format!("relay::after_ack/{}", options.owner);
+    fault::arm(&point, "delay:3600000@1")?;
+    let mut writer = outbox.connect("it").await?;
+    append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+    let relay = Running::start(options);
+    eventually("all of it is acknowledged", || async { fault::hits(&point) >= 1 }).await;
+    relay.kill().await;
+    fault::disarm(&point);
+    let mut superuser = outbox.superuser().await?;
+    run(
+        &mut superuser,
+        "update saga.relay set expires_at = '-infinity', partial_win = (select max(win) from saga.relay_window),
+                partial_position = (select max(position) from saga.outbox)",
+    )
+    .await?;
+    ensure!(outbox.acked().await?.2 == 0);
+    let relay = Running::start(outbox.relay("b"));
+    eventually("the window is acknowledged", || async {
+        outbox.acked().await.unwrap().1 > 0
+    })
+    .await;
+    let highest = outbox.acked().await?.2;
+    ensure!(
+        highest == 1,
+        "{highest} is the highest of a window with position 1"
+    );
+    relay.stop().await;
+    Ok(())
+}
+
 /// A sequence that somebody has moved on leaves millions of positions to nobody.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_big_window_may_have_gaps() -> Result<()> {
@@ -46,7 +82,8 @@ async fn a_big_window_may_have_gaps() -> Result<()> {
         .bind(versions);
         appended.execute(&mut superuser).await?;
         versions += 10;
-        let moved = sqlx::query("select setval('saga.outbox_position', last_value + $1) from saga.outbox_position");
+        let moved =
+            sqlx::query("select setval('saga.outbox_position', last_value + $1) from saga.outbox_position");
         moved.bind(gap).execute(&mut superuser).await?;
     }
     let mut options = outbox.relay("a");
