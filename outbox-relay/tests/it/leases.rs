@@ -3,9 +3,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use outbox_relay::{Options, Phase, STATEMENTS};
 use quadrille_process::fault;
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
 
 use super::checker::{Checker, Reader};
-use super::support::{Outbox, Running, append, eventually};
+use super::support::{Outbox, Running, append, eventually, run};
 use super::writers::Writers;
 
 fn statement(name: &str) -> &'static str {
@@ -129,48 +131,73 @@ async fn every_write_of_a_zombie_is_refused() -> Result<()> {
 
     let mut writer = outbox.connect("it").await?;
     append(&mut writer, "t", "k", "t", Some(b"1"), "{}").await?;
-    let open = |fence: i64| {
-        sqlx::query(statement("OPEN"))
-            .bind("it")
-            .bind(fence)
-            .bind(0_i64)
-            .bind("1:1:")
-            .bind(Vec::<String>::new())
-            .bind(false)
-    };
-    let renew = |fence: i64| {
-        sqlx::query(statement("RENEW"))
-            .bind("it")
-            .bind(fence)
-            .bind(1000_i64)
-            .bind(i64::MAX)
-            .bind("1:1:")
-            .bind(0_i64)
-            .bind(0_i64)
-            .bind(0_i64)
-    };
-    let record = |fence: i64| {
-        sqlx::query(statement("RECORD_TOPIC"))
-            .bind("it")
-            .bind(fence)
-            .bind("t")
-            .bind(3)
-    };
-    let recover = |fence: i64| {
-        sqlx::query_scalar::<_, Option<i64>>(statement("RECOVER"))
-            .bind("it")
-            .bind(fence)
-            .bind(1_i64)
-            .bind(1_i64)
-    };
-    assert_eq!(open(mine).execute(&mut zombie).await?.rows_affected(), 0);
-    assert_eq!(record(mine).execute(&mut zombie).await?.rows_affected(), 0);
-    assert_eq!(recover(mine).fetch_one(&mut zombie).await?, None);
-    assert_eq!(renew(mine).execute(&mut zombie).await?.rows_affected(), 0);
-    assert_eq!(open(theirs).execute(&mut heir).await?.rows_affected(), 1);
-    assert_eq!(record(theirs).execute(&mut heir).await?.rows_affected(), 1);
-    assert_eq!(renew(theirs).execute(&mut heir).await?.rows_affected(), 1);
+    let open_replay = "0, '1:1:', 't', 'k', false, 10";
+    let id = uuid::Uuid::nil();
+    // Each finds what the one before has left; `window` is the last replay's.
+    let writes = [
+        ("OPEN", "0, '1:1:', '{}', false".to_owned()),
+        ("RECORD_TOPIC", "'t', 3".to_owned()),
+        ("PARK", format!("'t', 'k', false, 'refused', 'why', '{id}', 't'")),
+        ("REFUSE_AGAIN", "'t', 'k', false, 'refused', 'why'".to_owned()),
+        ("SET_ASIDE", "1, '{1}'".to_owned()),
+        ("OPEN_REPLAY", open_replay.to_owned()),
+        ("PUT_BACK", "window, null, 10".to_owned()),
+        ("END_REFUSED", format!("window, 'refused', 'why', '{id}', 't'")),
+        ("OPEN_REPLAY", open_replay.to_owned()),
+        ("DROP_SENT", "window, 1, '{}', 10".to_owned()),
+        ("END_REPLAY", "window".to_owned()),
+        ("NOTE_GROWTH", "'t', 'a note'".to_owned()),
+        ("GROW", "'t', 6".to_owned()),
+        ("RENEW", format!("3600000, {}, '1:1:', 0, 0, 0", i64::MAX)),
+        ("KEEP", "3600000".to_owned()),
+        ("RESUME", "1, 1".to_owned()),
+        ("RECOVER", "1, 1".to_owned()),
+        ("RELEASE", String::new()),
+    ];
+    for (name, sql) in STATEMENTS.iter().filter(|(_, sql)| sql.contains("fence = $2")) {
+        let reads = *name == "LEASED";
+        assert!(
+            reads || writes.iter().any(|(tried, _)| tried == name),
+            "{name} is not tried: {sql}"
+        );
+    }
+    let mut owner = outbox.connect("it_migrate").await?;
+    for (name, arguments) in writes {
+        if name == "NOTE_GROWTH" {
+            let wish = "insert into saga.topic_growth (topic, wanted, wait_for) values ('t', 6, '{}')";
+            run(&mut owner, wish).await?;
+        }
+        let window: Option<i64> = sqlx::query_scalar("select max(win) from saga.relay_window where replay")
+            .fetch_one(&mut owner)
+            .await?;
+        let arguments = arguments.replace("window", &window.unwrap_or_default().to_string());
+        let refused = does(&mut zombie, name, mine, &arguments).await?;
+        assert_eq!(refused, 0, "a zombie's {name}");
+        let done = does(&mut heir, name, theirs, &arguments).await?;
+        assert_eq!(done, 1, "its heir's {name}");
+    }
     Ok(())
+}
+
+/// How many rows a statement writes, or whether the function that it calls does its work.
+async fn does(connection: &mut PgConnection, name: &str, fence: i64, arguments: &str) -> Result<u64> {
+    let sql = statement(name);
+    run(connection, &format!("prepare one as {sql}")).await?;
+    let arguments = format!("'it', {fence}, {arguments}");
+    let execute = format!("execute one({})", arguments.trim_end_matches(", "));
+    let done = if sql.starts_with("select") {
+        let answer: Option<i64> = sqlx::query_scalar(AssertSqlSafe(execute))
+            .fetch_one(&mut *connection)
+            .await?;
+        u64::from(answer.is_some())
+    } else {
+        sqlx::query(AssertSqlSafe(execute))
+            .execute(&mut *connection)
+            .await?
+            .rows_affected()
+    };
+    run(connection, "deallocate one").await?;
+    Ok(done)
 }
 
 /// A window that a zombie is about to commit is either seen by its heir or not there at all: else its
@@ -192,7 +219,7 @@ async fn an_acquisition_waits_for_a_window_that_is_being_opened() -> Result<()> 
     let mine = acquire(statement("ACQUIRE")).fetch_one(&mut zombie).await?;
     let mut writer = outbox.connect("it").await?;
     append(&mut writer, "t", "k", "t", Some(b"1"), "{}").await?;
-    super::support::run(&mut zombie, "begin").await?;
+    run(&mut zombie, "begin").await?;
     let opened = sqlx::query(statement("OPEN"))
         .bind("it")
         .bind(mine)
@@ -225,7 +252,7 @@ async fn an_acquisition_waits_for_a_window_that_is_being_opened() -> Result<()> 
             .unwrap()
     })
     .await;
-    super::support::run(&mut zombie, "commit").await?;
+    run(&mut zombie, "commit").await?;
     let (fence, windows) = acquiring.await??;
     assert!(fence > mine);
     assert_eq!(windows, 1);

@@ -4,7 +4,7 @@ use saga_core::envelope::Envelope;
 use saga_core::partitioner::partition_for;
 
 use super::checker::Reader;
-use super::support::{Outbox, Running, append};
+use super::support::{Outbox, Running, append, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_a_cloudevent_in_binary_mode() -> Result<()> {
@@ -155,12 +155,29 @@ async fn the_doorbell_is_only_a_hint() -> Result<()> {
         std::time::Duration::from_secs(3600),
         std::time::Duration::from_secs(3600),
     );
-    let relay = Running::start(options);
-    relay.until_publishing().await;
     let mut writer = outbox.connect("it").await?;
     append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+    let relay = Running::start(options);
+    let reader = Reader::new(&outbox, &topic, 1)?;
+    reader.take(1).await;
+    // It has looked once more after that, and found nothing.
+    eventually("it sleeps", || async {
+        let mut superuser = outbox.superuser().await.unwrap();
+        sqlx::query_scalar(
+            "select exists (select from saga.relay where acked_highest = 1)
+                and exists (select from pg_stat_activity
+                             where datname = current_database() and application_name = 'outbox-relay'
+                               and state = 'idle' and query like '%insert into saga.relay_window%'
+                               and query_start > (select max(opened_at) from saga.relay_window))",
+        )
+        .fetch_one(&mut superuser)
+        .await
+        .unwrap()
+    })
+    .await;
+    append(&mut writer, &topic, "k", "t", Some(b"2"), "{}").await?;
     relay.handle.ring();
-    Reader::new(&outbox, &topic, 1)?.take(1).await;
+    reader.take(1).await;
     relay.stop().await;
     Ok(())
 }
