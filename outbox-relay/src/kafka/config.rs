@@ -28,7 +28,27 @@ const PREFERRED: &[(&str, &str)] = &[
     ("retry.backoff.ms", "20"),
 ];
 
+const IN_FLIGHT: &str = "max.in.flight.requests.per.connection";
 const MAX_IN_FLIGHT: u32 = 5;
+
+/// Properties that do not count: one that each outbox has for itself, and aliases that would come to the same thing as
+/// what is forced by another name.
+const LEFT_OUT: &[(&str, &str)] = &[
+    (
+        "transactional.id",
+        "set RELAY_TRANSACTIONAL_ID_PREFIX: each outbox needs an id of its own",
+    ),
+    (
+        "request.required.acks",
+        "leave it out: the relay waits for all replicas",
+    ),
+    ("retries", "leave it out: the relay never gives up"),
+    ("delivery.timeout.ms", "leave it out: a timeout would leave a gap"),
+    (
+        "max.in.flight",
+        "say max.in.flight.requests.per.connection, up to 5",
+    ),
+];
 
 /// The default of `batch.size`, and what a batch may need on top of it.
 const BATCH_BYTES: usize = 1_000_000;
@@ -43,6 +63,26 @@ pub(crate) fn overruled(kafka: &[(String, String)]) -> Vec<(&str, &'static str)>
             let (_, ours) = forced(name)?;
             (value != ours).then_some((name.as_str(), *ours))
         })
+        .collect()
+}
+
+/// Properties of the user's that are left out, with what to do instead.
+pub(crate) fn passed_over(kafka: &[(String, String)]) -> Vec<(&str, &'static str)> {
+    let set = |name: &str| kafka.iter().any(|(known, _)| known == name);
+    let left_out = LEFT_OUT.iter().filter(|(name, _)| set(name)).copied();
+    let asked = kafka
+        .iter()
+        .rev()
+        .find(|(name, _)| name == IN_FLIGHT)
+        .and_then(|(_, value)| value.parse::<u32>().ok());
+    let clamped = asked.filter(|asked| !(1..=MAX_IN_FLIGHT).contains(asked));
+    left_out
+        .chain(clamped.map(|_| {
+            (
+                IN_FLIGHT,
+                "the relay keeps it between 1 and 5, or a retry could change the order",
+            )
+        }))
         .collect()
 }
 
@@ -92,25 +132,14 @@ pub(crate) fn producer(
     for (name, value) in kafka {
         config.set(name, value);
     }
-    // One for each outbox, and none at all if nobody asked for transactions.
-    config.remove("transactional.id");
-    // Aliases that would come to the same thing by another name.
-    for alias in [
-        "request.required.acks",
-        "retries",
-        "delivery.timeout.ms",
-        "max.in.flight",
-    ] {
-        config.remove(alias);
+    for (name, _) in LEFT_OUT {
+        config.remove(name);
     }
     let in_flight = config
-        .get("max.in.flight.requests.per.connection")
+        .get(IN_FLIGHT)
         .and_then(|value| value.parse().ok())
         .unwrap_or(MAX_IN_FLIGHT);
-    config.set(
-        "max.in.flight.requests.per.connection",
-        in_flight.clamp(1, MAX_IN_FLIGHT).to_string(),
-    );
+    config.set(IN_FLIGHT, in_flight.clamp(1, MAX_IN_FLIGHT).to_string());
     let batch = config.get("batch.size").and_then(|value| value.parse().ok());
     config.set(
         "batch.size",
@@ -163,6 +192,12 @@ mod tests {
             .iter()
             .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
             .collect();
+        let names: Vec<_> = passed_over(&pairs).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(
+            names,
+            ["transactional.id", "retries", "delivery.timeout.ms", IN_FLIGHT]
+        );
+        assert!(passed_over(&[(IN_FLIGHT.to_owned(), "5".to_owned())]).is_empty());
         let config = producer(&pairs, Some(100_000), None);
         for (name, value) in FORCED {
             assert_eq!(config.get(name), Some(*value));

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use super::{Finding, Target};
-use crate::kafka::config::overruled;
+use super::{Finding, Target, transactions};
+use crate::kafka::config::{overruled, passed_over};
+use crate::kafka::published::{highest, is_refusal};
 use crate::kafka::topics::Directory;
 use crate::options::Options;
 use crate::state::Shared;
@@ -12,6 +13,12 @@ pub(super) async fn look(options: &Options, targets: &[Target], findings: &mut V
         findings.push(Finding::doubtful(
             format!("the Kafka property {name} is set, and does not count: the relay needs {ours}"),
             "leave it out",
+        ));
+    }
+    for (name, instead) in passed_over(&options.kafka) {
+        findings.push(Finding::doubtful(
+            format!("the Kafka property {name} is set, and does not count"),
+            instead,
         ));
     }
     let shared = Arc::new(Shared::new(options.source.clone(), options.owner.clone()));
@@ -32,6 +39,17 @@ pub(super) async fn look(options: &Options, targets: &[Target], findings: &mut V
         }
     };
     findings.push(Finding::fine("the broker answers"));
+    let there: Vec<String> = found.keys().cloned().collect();
+    match highest(&options.kafka, &options.source, there.clone()).await {
+        Err(error) if is_refusal(&error) => findings.push(Finding::doubtful(
+            format!("the relay's user may not read the topics: {error}"),
+            "a database that was restored from an older copy is then recognised by the server's identity alone; allow \
+             it to read the topics, and the group outbox-relay-looks",
+        )),
+        // Whatever else goes wrong has been said, or will be of its topic.
+        Ok(_) | Err(_) => {}
+    }
+    transactions::look(options, there, findings).await;
     for target in targets {
         findings.push(match found.get(&target.topic) {
             None => Finding::wrong(

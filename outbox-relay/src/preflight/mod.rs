@@ -15,6 +15,9 @@ mod database;
 /// What the broker is like.
 mod broker;
 
+/// Whether it makes transactions, if it is to.
+mod transactions;
+
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -83,8 +86,8 @@ pub(crate) struct Target {
     pub(crate) largest: Option<i64>,
 }
 
-/// Looks at the outbox's database and at the broker, as the relay would be configured. Changes nothing, and does not
-/// need the lease. Never fails: what cannot be looked at is a finding.
+/// Looks at the outbox's database and at the broker, as the relay would be configured. Changes nothing (where the relay is
+/// to make transactions, one is begun under a name beside its own), and does not need the lease. Never fails: what cannot be looked at is a finding.
 pub async fn check(options: &Options) -> Vec<Finding> {
     let mut findings = Vec::new();
     let targets = match look_at_database(options, &mut findings).await {

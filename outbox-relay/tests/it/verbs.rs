@@ -70,6 +70,15 @@ async fn check_says_what_is_wrong_and_how_to_mend_it() -> Result<()> {
         assert!(said.contains(words), "{words}:\n{said}");
     }
 
+    let transactions = [("RELAY_TRANSACTIONAL_ID_PREFIX", "shop")];
+    let (_, said) = verb(&outbox, &brokers, "check", &transactions).await?;
+    for words in [
+        "group shop-it tells what was committed",
+        "transactions can be made (tried as shop-it-check)",
+    ] {
+        assert!(said.contains(words), "{words}:\n{said}");
+    }
+
     run(&mut owner, "revoke truncate on saga.outbox_2 from it_relay").await?;
     let (code, said) = verb(&outbox, "127.0.0.1:1", "check", &[]).await?;
     assert_eq!(code, 1, "{said}");
