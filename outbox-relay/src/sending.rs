@@ -127,12 +127,19 @@ impl Sending {
             sent: Vec::with_capacity(self.chunk.len()),
             cut: None,
         };
+        let mut before: Option<(&str, &Topic)> = None;
         for index in 0..self.chunk.len() {
             if self.aside.binary_search(&index).is_ok() {
                 continue;
             }
             let event = self.chunk.event(index)?;
-            match self.address(&event) {
+            // Neighbours often go to the same one.
+            let topic = match before {
+                Some((name, topic)) if name == event.topic => Some(topic),
+                _ => self.topics.get(event.topic),
+            };
+            before = topic.map(|topic| (event.topic, topic));
+            match self.address(&event, topic) {
                 Ok(event) => {
                     addressed.indices.push(index);
                     addressed.sent.push(event);
@@ -148,8 +155,8 @@ impl Sending {
     }
 
     /// Where an event goes, or why it cannot.
-    fn address(&self, event: &Event<'_>) -> Result<Sent, Unsendable> {
-        let topic = self.topics.get(event.topic).ok_or(Unsendable::NoSuchTopic)?;
+    fn address(&self, event: &Event<'_>, topic: Option<&Topic>) -> Result<Sent, Unsendable> {
+        let topic = topic.ok_or(Unsendable::NoSuchTopic)?;
         if let Some(why) = &topic.unsendable {
             return Err(why.clone());
         }

@@ -1,8 +1,6 @@
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::flight::Sent;
-use super::topics::TopicId;
 
 /// Partitions that know a producer instance: something of it was acknowledged there not long ago.
 ///
@@ -11,7 +9,7 @@ use super::topics::TopicId;
 /// say), the one behind it lands, `enable.gapless.guarantee` or not, and the repaired one comes after it.
 /// Therefore the first event of an instance goes to each partition alone.
 #[derive(Debug, Default)]
-pub(crate) struct Primed(HashMap<(TopicId, i32), Instant>);
+pub(crate) struct Primed(Vec<Vec<Option<Instant>>>);
 
 /// A broker forgets a producer that is idle for `producer.id.expiration.ms`, a day by default.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -23,12 +21,24 @@ impl Primed {
         let now = Instant::now();
         let mut openers = Vec::new();
         for (index, sent) in sent.iter().enumerate() {
-            let known = self.0.insert((sent.topic, sent.partition), now);
+            let known = self.partition(sent).replace(now);
             if known.is_none_or(|at| now.duration_since(at) > REMEMBERED) {
                 openers.push(index);
             }
         }
         openers
+    }
+
+    fn partition(&mut self, sent: &Sent) -> &mut Option<Instant> {
+        let partition = usize::try_from(sent.partition).unwrap_or(0);
+        if self.0.len() <= sent.topic.0 {
+            self.0.resize_with(sent.topic.0 + 1, Vec::new);
+        }
+        let partitions = &mut self.0[sent.topic.0];
+        if partitions.len() <= partition {
+            partitions.resize(partition + 1, None);
+        }
+        &mut partitions[partition]
     }
 }
 
@@ -38,6 +48,7 @@ mod tests {
     use saga_core::position::Position;
 
     use super::*;
+    use crate::kafka::topics::TopicId;
 
     #[test]
     fn the_first_of_each_partition_goes_alone() {

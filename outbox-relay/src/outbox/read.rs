@@ -39,6 +39,9 @@ pub(crate) struct Event<'c> {
     pub(crate) created_at: DateTime<Utc>,
 }
 
+const TOPIC: usize = 2;
+const DECODING: &str = "decoding a row of the outbox";
+
 impl Chunk {
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
@@ -48,9 +51,14 @@ impl Chunk {
         self.rows.is_empty()
     }
 
+    /// The topic of the event at `index`.
+    pub(crate) fn topic(&self, index: usize) -> Result<&str, OutboxError> {
+        self.rows[index].try_get_unchecked(TOPIC).doing(DECODING)
+    }
+
     /// The event at `index`.
     pub(crate) fn event(&self, index: usize) -> Result<Event<'_>, OutboxError> {
-        event(&self.rows[index]).doing("decoding a row of the outbox")
+        event(&self.rows[index]).doing(DECODING)
     }
 }
 
@@ -60,7 +68,7 @@ fn event(row: &PgRow) -> Result<Event<'_>, sqlx::Error> {
     Ok(Event {
         position: row.try_get_unchecked(0)?,
         id: row.try_get_unchecked(1)?,
-        topic: row.try_get_unchecked(2)?,
+        topic: row.try_get_unchecked(TOPIC)?,
         key: row.try_get_unchecked(3)?,
         r#type: row.try_get_unchecked(4)?,
         payload: row.try_get_unchecked(5)?,
