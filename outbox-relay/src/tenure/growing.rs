@@ -30,6 +30,8 @@ enum NotYet {
 }
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Publishing waits while the broker is asked, and so it is not asked again for so many times as long as that took.
+const REST: u32 = 20;
 /// After one that could not be fulfilled while everything waited for it.
 const AGAIN_AFTER: Duration = Duration::from_secs(15);
 /// Nothing is held up for a group that lacks more than this.
@@ -64,6 +66,7 @@ impl Tenure {
         cancel: &CancellationToken,
     ) -> Result<bool, OutboxError> {
         let patience = self.options.statement_timeout;
+        let begun = Instant::now();
         let wishes = wishes(&mut self.connection, patience).await?;
         growth.next = LOOK_EVERY;
         for wish in wishes {
@@ -96,6 +99,7 @@ impl Tenure {
                 }
             }
         }
+        growth.next = growth.next.max(begun.elapsed() * REST);
         growth.looked = Some(Instant::now());
         Ok(true)
     }
