@@ -185,17 +185,20 @@ impl Relay {
         let options = &self.options;
         let patience = options.statement_timeout;
         let (mut announced, mut free_since): (Option<Instant>, Option<Instant>) = (None, None);
+        // One that is still ours may be taken before its end.
+        let mut own = last.fence;
         loop {
             fault::point(Point::RelayBeforeAcquire, &options.owner, options.source.as_str()).await?;
             let before = Instant::now();
+            let known = holder(connection, &options.source, patience).await?;
             // Somebody else was to have it: they look as often as we do.
             let yields = last.gave_way.is_some_and(|at| at.elapsed() < YIELD)
-                || self.others_first(connection, &mut free_since).await?;
-            let answer = if yields {
-                Err(holder(connection, &options.source, patience).await?)
+                || self.others_first(connection, &known, &mut free_since).await?;
+            let answer = if yields || (!known.remaining.is_zero() && own.is_none()) {
+                Err(known)
             } else {
-                let (owner, lease) = (&options.owner, options.lease);
-                acquire(connection, &options.source, owner, lease, last.fence, patience).await?
+                let (name, lease) = (&options.owner, options.lease);
+                acquire(connection, &options.source, name, lease, own.take(), patience).await?
             };
             match answer {
                 Ok(lease) => {
@@ -229,13 +232,13 @@ impl Relay {
     async fn others_first(
         &self,
         connection: &mut PgConnection,
+        holder: &Holder,
         free_since: &mut Option<Instant>,
     ) -> Result<bool, OutboxError> {
         let patience = self.options.statement_timeout;
         let Some(instance) = self.instance.as_ref().filter(|instance| instance.held() > 0) else {
             return Ok(false);
         };
-        let holder = holder(connection, &self.options.source, patience).await?;
         if !holder.remaining.is_zero() {
             *free_since = None;
             return Ok(false);
