@@ -4,8 +4,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use quadrille_process::config::{Env, Secret};
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::{Connection as _, PgPool};
 
 /// How statements are planned on every connection of a service.
 ///
@@ -147,6 +147,16 @@ impl DatabaseConfig {
                     Ok(())
                 })
             })
+            // Asked each time, a busy service would ask as often as it commits.
+            .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                Box::pin(async move {
+                    if known.idle_for > RESTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .max_connections(max)
             .min_connections(1)
             .acquire_timeout(self.acquire_timeout)
@@ -178,6 +188,9 @@ impl DatabaseConfig {
         Ok(())
     }
 }
+
+/// A connection that was used a moment ago is taken to be well. One that is not costs a transaction that is tried again.
+const RESTED: Duration = Duration::from_secs(1);
 
 /// Not as part of the login: a pooler in between (PgBouncer) takes no settings there.
 const SET: &str =
