@@ -48,6 +48,11 @@ impl Idle {
         wait
     }
 
+    /// Whether nothing has happened for so long that a look should be cheap.
+    pub(crate) fn is_fast_asleep(&self) -> bool {
+        self.waited >= QUIET
+    }
+
     /// There was something, or somebody says that there is.
     pub(crate) fn wake(&mut self) {
         self.next = self.shortest;
@@ -78,8 +83,10 @@ mod tests {
         let asleep: Vec<_> = (0..6).map(|_| idle.wait()).collect();
         assert_eq!(asleep, [10, 20, 40, 80, 100, 100].map(MS));
         while idle.waited < QUIET {
+            assert!(!idle.is_fast_asleep());
             assert_eq!(idle.wait(), MS(100));
         }
+        assert!(idle.is_fast_asleep());
         let fast_asleep: Vec<_> = (0..3).map(|_| idle.wait()).collect();
         assert_eq!(fast_asleep, [200, 400, 400].map(MS));
         idle.wake();

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fault::{self, Point};
 use crate::outbox::error::OutboxError;
 use crate::outbox::lease::{Acked, Lease};
+use crate::outbox::snapshot::Snapshot;
 use crate::outbox::standby::fewest_held;
 use crate::outbox::window::Window;
 use crate::spread::Instance;
@@ -62,6 +63,11 @@ impl Ledger {
         if let Some(position) = position {
             self.lock().partial = (window.number, position);
         }
+    }
+
+    /// The snapshot of the last window that is.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.lock().snapshot.clone()
     }
 
     fn read(&self) -> Acked {

@@ -307,6 +307,11 @@ impl Publisher {
         Ok(known.get(topic).and_then(|topic| topic.unsendable.clone()))
     }
 
+    /// Nothing happens: what is only needed for topics that were never seen can be made anew then.
+    pub(crate) fn rest(&mut self) {
+        self.topics.rest();
+    }
+
     /// Ends the producer, waiting for what it knows. The next window, or the next try, gets a new one, and
     /// everything that is known of topics is asked again.
     pub(crate) async fn start_over(&mut self) {

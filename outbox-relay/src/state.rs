@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     parked: AtomicUsize,
     /// Microseconds since 1970; `NOTHING` if everything was acknowledged.
     oldest: AtomicI64,
+    /// Windows that were opened by this relay.
+    opened: AtomicU64,
 }
 
 const NOTHING: i64 = i64::MAX;
@@ -137,7 +139,17 @@ impl Shared {
             broker: Mutex::default(),
             parked: AtomicUsize::new(0),
             oldest: AtomicI64::new(NOTHING),
+            opened: AtomicU64::new(0),
         }
+    }
+
+    /// There is something in the outbox's leaves.
+    pub(crate) fn window_opened(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn windows_opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_phase(&self, phase: Phase) {
@@ -207,6 +219,11 @@ impl Shared {
 
     pub(crate) fn is_anything_parked(&self) -> bool {
         self.parked.load(Ordering::Relaxed) > 0
+    }
+
+    /// How many there are.
+    pub(crate) fn parked(&self) -> usize {
+        self.parked.load(Ordering::Relaxed)
     }
 
     /// How many events wait with them. Nothing does any more if all was freed while somebody counted.

@@ -230,7 +230,11 @@ fn digits<const BASE: u64>(text: &mut String, mut number: u64, count: usize) {
     let mut written = [b'0'; 20];
     for digit in written[..count].iter_mut().rev() {
         let value = u8::try_from(number % BASE).unwrap_or(0);
-        *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
+        *digit = if value < 10 {
+            b'0' + value
+        } else {
+            b'a' + value - 10
+        };
         number /= BASE;
     }
     // They are ASCII.

@@ -36,3 +36,18 @@ pub(crate) async fn connect(
     .await?;
     Ok(connection)
 }
+
+/// A connection whose commits need not wait for the disk.
+pub(crate) async fn connect_relaxed(
+    database: &PgConnectOptions,
+    statement_timeout: Duration,
+) -> Result<PgConnection, OutboxError> {
+    let mut connection = connect(database, statement_timeout).await?;
+    within(
+        CONNECT_WITHIN,
+        "configuring the connection",
+        sqlx::query(sql::RELAX).execute(&mut connection),
+    )
+    .await?;
+    Ok(connection)
+}

@@ -8,21 +8,39 @@ use crate::fault::{self, Point};
 
 const DOING: &str = "emptying a leaf";
 
-/// Truncates each leaf in which everything was acknowledged. Returns the names of those that were.
+/// What a round has done.
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    /// The names of the leaves that were emptied.
+    pub(crate) emptied: Vec<&'static str>,
+    /// Whether there is something in another one.
+    pub(crate) left: bool,
+}
+
+/// What became of a leaf.
+enum Became {
+    WasEmpty,
+    Emptied,
+    Kept,
+}
+
+/// Truncates each leaf in which everything was acknowledged.
 pub(crate) async fn rotate(
     connection: &mut PgConnection,
     lease: &Lease,
     owner: &str,
-) -> Result<Vec<&'static str>, OutboxError> {
-    let mut emptied = Vec::new();
+) -> Result<Round, OutboxError> {
+    let mut round = Round::default();
     for leaves in [&sql::OUTBOX_LEAVES, &sql::WINDOW_LEAVES] {
         for (slot, leaf) in (0i16..).zip(leaves) {
-            if empty(connection, lease, owner, slot, leaf).await? {
-                emptied.push(leaf.name);
+            match empty(connection, lease, owner, slot, leaf).await? {
+                Became::WasEmpty => {}
+                Became::Emptied => round.emptied.push(leaf.name),
+                Became::Kept => round.left = true,
             }
         }
     }
-    Ok(emptied)
+    Ok(round)
 }
 
 async fn empty(
@@ -31,14 +49,17 @@ async fn empty(
     owner: &str,
     slot: i16,
     leaf: &Leaf,
-) -> Result<bool, OutboxError> {
+) -> Result<Became, OutboxError> {
     let in_use: bool = sqlx::query_scalar(leaf.in_use)
         .fetch_one(&mut *connection)
         .await
         .doing(DOING)?;
+    if !in_use {
+        return Ok(Became::WasEmpty);
+    }
     // Asked without the lock first, since the lock makes writers wait.
-    if !in_use || !spent(connection, lease, slot, leaf).await? {
-        return Ok(false);
+    if !spent(connection, lease, slot, leaf).await? {
+        return Ok(Became::Kept);
     }
     fault::point(Point::RelayBeforeRotate, owner, lease.source.as_str()).await?;
     // READ COMMITTED, whatever the database's default is: the condition must see what was committed
@@ -55,7 +76,7 @@ async fn empty(
         transaction.rollback().await.doing(DOING)?;
         return if is_lock_timeout(&error) {
             tracing::debug!(leaf = leaf.name, "leaf is in use; it is emptied another time");
-            Ok(false)
+            Ok(Became::Kept)
         } else {
             Err(OutboxError::Database {
                 doing: DOING,
@@ -65,7 +86,7 @@ async fn empty(
     }
     if !spent(&mut transaction, lease, slot, leaf).await? {
         transaction.rollback().await.doing(DOING)?;
-        return Ok(false);
+        return Ok(Became::Kept);
     }
     sqlx::query(leaf.truncate)
         .execute(&mut *transaction)
@@ -73,7 +94,7 @@ async fn empty(
         .doing(DOING)?;
     transaction.commit().await.doing(DOING)?;
     fault::point(Point::RelayAfterRotate, owner, lease.source.as_str()).await?;
-    Ok(true)
+    Ok(Became::Emptied)
 }
 
 async fn spent(

@@ -26,6 +26,10 @@ select set_config('synchronous_commit', 'on', false),
        set_config('tcp_keepalives_interval', '2', false),
        set_config('tcp_keepalives_count', '3', false)";
 
+/// For renewals alone. What a crash of the server takes back of them is less than the lease's time and windows that go out
+/// once more; what relies on them (a leaf that is emptied, keys that move) is flushed later, and they with it.
+pub(crate) const RELAX: &str = "select set_config('synchronous_commit', 'off', false)";
+
 /// Which server this is. After a promotion `pg_control_checkpoint()` still shows the old timeline; the
 /// name of the segment that is written to does not.
 pub(crate) const IDENTITY: &str = "
@@ -104,6 +108,11 @@ pub(crate) const KEEP: &str = "
 update saga.relay set expires_at = clock_timestamp() + $3 * interval '1 millisecond'
  where source = $1 and fence = $2";
 
+/// Whether [`OPEN`] would find something. An outbox that sleeps is asked this: it costs the server half as much.
+pub(crate) const IS_DUE: &str = "
+select exists (select from saga.outbox where xid >= pg_snapshot_xmax($1::text::pg_snapshot))
+    or exists (select from saga.outbox where xid = any($2::text[]::xid8[]))";
+
 /// Opens the next window; no row if there is nothing to publish, and then nothing was written either.
 ///
 /// The lease's row is locked, so that an acquisition waits until this window is there to be seen: a window
@@ -123,6 +132,14 @@ select source, greatest($3 + 1, (extract(epoch from clock_timestamp()) * 1e6)::b
   from lease
 returning win, epoch, snap_a::text, snap_b::text, recovery, replay";
 
+/// When the oldest event came to be that is not acknowledged, or one close to it. Behind a transaction that runs for hours
+/// it is looked for among so many, and not further.
+pub(crate) const OLDEST_WAITING: &str = "
+select created_at
+  from (select xid, created_at from saga.outbox
+         where xid >= pg_snapshot_xmin($1::text::pg_snapshot) order by xid limit 100000) as first
+ where not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot)) limit 1";
+
 pub(crate) const UNACKED: &str = "
 select win, epoch, snap_a::text, snap_b::text, recovery, replay
   from saga.relay_window where source = $1 and win > $2 order by win";
@@ -135,6 +152,8 @@ select win, epoch, snap_a::text, snap_b::text, recovery, replay
 ///
 /// The last column runs up to the bytes that came so far, which is how the reader knows whether it was
 /// cut.
+///
+/// A snapshot in a filter stands in a select of its own: a generic plan would read its text anew for each row.
 pub(crate) const READ_SMALL: &str = "
 select * from (
     select position, id, aggregatetype, aggregateid, type, payload, headers::text,
@@ -145,12 +164,12 @@ select * from (
                (select * from saga.outbox
                  where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
                    and xid < pg_snapshot_xmax($2::text::pg_snapshot)
-                   and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
+                   and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
                  limit $4)
                union all
                (select * from saga.outbox
                  where xid = any($3::text[]::xid8[])
-                   and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
+                   and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
                  limit $4)) as arms
              limit $4) as rows
     window in_order as (order by position rows unbounded preceding)
@@ -165,12 +184,12 @@ select min(position), count(*) from (
     (select position from saga.outbox
       where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
         and xid < pg_snapshot_xmax($2::text::pg_snapshot)
-        and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
+        and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
       limit $4)
     union all
     (select position from saga.outbox
       where xid = any($3::text[]::xid8[])
-        and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
+        and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
       limit $4)) as rows";
 
 /// The last position that there is by now: no window that was opened has one behind it.
@@ -200,20 +219,20 @@ select * from (
            coalesce(octet_length(payload), 0) + pg_column_size(headers) as bytes
       from (
         (select * from saga.outbox where slot = 0 and position > $3 and position <= $6
-            and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
-            and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot) order by position limit $4)
+            and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
+            and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot)) order by position limit $4)
         union all
         (select * from saga.outbox where slot = 1 and position > $3 and position <= $6
-            and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
-            and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot) order by position limit $4)
+            and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
+            and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot)) order by position limit $4)
         union all
         (select * from saga.outbox where slot = 2 and position > $3 and position <= $6
-            and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
-            and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot) order by position limit $4)
+            and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
+            and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot)) order by position limit $4)
         union all
         (select * from saga.outbox where slot = 3 and position > $3 and position <= $6
-            and pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
-            and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot) order by position limit $4)
+            and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
+            and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot)) order by position limit $4)
         order by position limit $4) as rows
     window in_order as (order by position rows unbounded preceding)
 ) as summed
@@ -373,6 +392,7 @@ select source, owner, fence, expires_at > clock_timestamp() as held, epoch, acke
 /// Statements by name, for the test that PREPAREs them. Leaves are listed by [`leaves`].
 pub const ALL: &[(&str, &str)] = &[
     ("CONFIGURE", CONFIGURE),
+    ("RELAX", RELAX),
     ("IDENTITY", IDENTITY),
     ("IS_STANDBY", IS_STANDBY),
     ("MIGRATED", MIGRATED),
@@ -390,7 +410,9 @@ pub const ALL: &[(&str, &str)] = &[
     ("RECOVER", RECOVER),
     ("TAKE_TIME", TAKE_TIME),
     ("KEEP", KEEP),
+    ("IS_DUE", IS_DUE),
     ("OPEN", OPEN),
+    ("OLDEST_WAITING", OLDEST_WAITING),
     ("UNACKED", UNACKED),
     ("READ_SMALL", READ_SMALL),
     ("FIRST_POSITION", FIRST_POSITION),

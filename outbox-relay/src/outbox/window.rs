@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
 
 use super::error::{OutboxError, within};
@@ -96,6 +97,35 @@ impl Windows {
         self.seen = opened.until.clone();
         self.recovering = false;
         Ok(Some(opened))
+    }
+
+    /// Whether there is something to publish.
+    pub(crate) async fn is_due(&self, connection: &mut PgConnection) -> Result<bool, OutboxError> {
+        within(
+            self.patience,
+            "looking for events",
+            sqlx::query_scalar(sql::IS_DUE)
+                .bind(self.seen.as_str())
+                .bind(self.seen.running())
+                .fetch_one(connection),
+        )
+        .await
+    }
+
+    /// When the oldest event came to be that was not acknowledged before `acked`, if there is one.
+    pub(crate) async fn oldest_waiting(
+        &self,
+        connection: &mut PgConnection,
+        acked: &Snapshot,
+    ) -> Result<Option<DateTime<Utc>>, OutboxError> {
+        within(
+            self.patience,
+            "looking for the oldest event",
+            sqlx::query_scalar(sql::OLDEST_WAITING)
+                .bind(acked.as_str())
+                .fetch_optional(connection),
+        )
+        .await
     }
 
     /// What is to be sent again: somebody wants it to be, or it is a parked topic whose time has come. And whether there is

@@ -9,7 +9,7 @@ use crate::fault::{self, Point};
 use crate::idle::Idle;
 use crate::keeper::{Keeper, Ledger};
 use crate::options::Options;
-use crate::outbox::connection::connect;
+use crate::outbox::connection::connect_relaxed;
 use crate::outbox::error::OutboxError;
 use crate::outbox::identity::Identity;
 use crate::outbox::lease::Lease;
@@ -128,7 +128,7 @@ impl Tenure {
     ) -> Result<(), OutboxError> {
         let keeper = Keeper {
             lease: self.lease.clone(),
-            connection: connect(&self.database, self.options.statement_timeout).await?,
+            connection: connect_relaxed(&self.database, self.options.statement_timeout).await?,
             ledger: self.ledger.clone(),
             shared: self.shared.clone(),
             persist_every: self.options.persist_every,
@@ -172,6 +172,10 @@ impl Tenure {
             self.lease.clone(),
             (parked, self.history.known()),
         );
+        // A broker that is away keeps us from the first window, and what waits meanwhile has to be seen.
+        let acked = self.ledger.snapshot();
+        let oldest = self.windows.oldest_waiting(&mut self.connection, &acked).await?;
+        self.shared.set_oldest(oldest);
         self.shared.set_phase(Phase::Publishing);
         let known = topics::known(&mut self.connection, self.options.statement_timeout).await?;
         let (warmed, looked) = tokio::join!(
@@ -200,9 +204,15 @@ impl Tenure {
             if growth.is_due() && !self.grow(&mut publisher, &mut ring, &mut growth, cancel).await? {
                 break;
             }
+            let asleep = idle.is_fast_asleep();
+            if asleep {
+                publisher.rest();
+            }
             if !ring.is_full()
+                && (!asleep || self.windows.is_due(&mut self.connection).await?)
                 && let Some(window) = self.windows.open(&mut self.connection).await?
             {
+                self.shared.window_opened();
                 let source = self.lease.source.as_str();
                 fault::point(Point::RelayAfterWindow, &self.shared.owner, source).await?;
                 idle.wake();

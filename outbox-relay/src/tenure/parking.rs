@@ -93,6 +93,7 @@ impl Tenure {
         let Some(window) = opened.await? else {
             return Ok(true);
         };
+        self.shared.window_opened();
         // After one replay there may be another.
         looks.0 = None;
         self.publish(publisher, &window, cancel).await

@@ -8,27 +8,41 @@ use crate::options::Options;
 use crate::outbox::connection::connect;
 use crate::outbox::error::OutboxError;
 use crate::outbox::lease::Lease;
-use crate::outbox::rotate::rotate;
+use crate::outbox::rotate::{Round, rotate};
 use crate::state::Shared;
 
-/// Empties leaves from time to time, and counts what is parked. A failure is not the end of the tenure: the table grows, that is all.
+/// Where no window was opened since all leaves were empty, there is nothing to be emptied but what was rolled back. So
+/// many rounds are passed over then: each costs the server a session, and there may be a hundred outboxes that sleep.
+const PASSED_OVER: u32 = 60;
+
+/// Empties leaves from time to time, and counts what is parked. A failure is not the end of the tenure: the table grows,
+/// that is all.
 pub(super) async fn keep_rotating(
     options: Arc<Options>,
     shared: Arc<Shared>,
     lease: Lease,
     database: PgConnectOptions,
 ) -> Result<(), OutboxError> {
+    let (mut empty_since, mut passed_over) = (None, 0);
     loop {
         tokio::time::sleep(options.rotate_every).await;
+        let opened = shared.windows_opened();
+        let asleep = empty_since == Some(opened) && shared.parked() == 0;
+        if asleep && passed_over < PASSED_OVER {
+            passed_over += 1;
+            continue;
+        }
+        passed_over = 0;
         let round = async {
             let mut connection = connect(&database, options.statement_timeout).await?;
-            let emptied = rotate(&mut connection, &lease, &options.owner).await?;
+            let round = rotate(&mut connection, &lease, &options.owner).await?;
             count_parked(&mut connection, &options, &shared).await?;
             connection.close().await.ok();
-            Ok::<_, OutboxError>(emptied)
+            Ok::<_, OutboxError>(round)
         };
         match round.await {
-            Ok(emptied) => {
+            Ok(Round { emptied, left }) => {
+                empty_since = (!left).then_some(opened);
                 shared
                     .meters
                     .leaves_emptied

@@ -44,6 +44,30 @@ async fn a_broker_that_is_killed_and_comes_back_costs_nothing_but_time() -> Resu
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_starts_while_the_broker_is_away_says_what_waits() -> Result<()> {
+    let (stack, outbox, topic) = private().await?;
+    // Its successor knows the topics, and looks at them before its first window.
+    let before = Running::start(outbox.relay("a"));
+    WRITERS.write(&outbox, &topic).await?;
+    let database = outbox.options("it_relay");
+    eventually("everything is published", || async {
+        matches!(status::read(&database).await, Ok(Some(status)) if status.unpublished == 0)
+    })
+    .await;
+    before.stop().await;
+    tokio::task::block_in_place(|| stack.kafka().kill())?;
+    let expected = WRITERS.write_more(&outbox, &topic).await?;
+    let relay = Running::start(outbox.relay("b"));
+    until_down(&relay, "broker is in trouble").await;
+    ensure!(relay.handle.oldest_unpublished() > std::time::Duration::ZERO);
+    tokio::task::block_in_place(|| stack.kafka().start())?;
+    let reader = Reader::new(&outbox, &topic, 3)?;
+    Checker::default().finish(&reader, &expected).await?;
+    relay.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_crashes_and_recovers_loses_nothing() -> Result<()> {
     let (stack, outbox, topic) = private().await?;
     let relay = Running::start(outbox.relay("a"));
