@@ -19,6 +19,9 @@ mod paying;
 /// Reports of the provider: twice, late, forged.
 mod webhooks;
 
+/// What a collector sees of an order.
+mod traces;
+
 /// Requests that are wrong.
 mod requests;
 
