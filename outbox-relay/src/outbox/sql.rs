@@ -135,7 +135,7 @@ returning win, epoch, snap_a::text, snap_b::text, recovery, replay";
 /// When the oldest event came to be that is not acknowledged, or one close to it. Behind a transaction that runs for hours
 /// it is looked for among so many, and not further.
 pub(crate) const OLDEST_WAITING: &str = "
-select created_at
+select least(greatest(created_at, '0001-01-01 00:00:00+00'), '9999-12-31 00:00:00+00')
   from (select xid, created_at from saga.outbox
          where xid >= pg_snapshot_xmin($1::text::pg_snapshot) order by xid limit 100000) as first
  where not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot)) limit 1";
