@@ -43,7 +43,7 @@ pub(crate) const IS_STANDBY: &str = "select pg_is_in_recovery()";
 
 /// Whether the tables are there, and what came last.
 pub(crate) const MIGRATED: &str = "
-select to_regclass('saga.relay') is not null
+select to_regclass('saga.relay') is not null and to_regclass('saga.topic_growth') is not null
    and to_regprocedure('saga.relay_resume(text, bigint, bigint, bigint)') is not null";
 
 pub(crate) const INTRODUCE: &str = "

@@ -86,7 +86,11 @@ async fn check_says_what_is_wrong_and_how_to_mend_it() -> Result<()> {
     assert!(said.contains("the broker does not answer: "), "{said}");
 
     // As before an upgrade, and on a database that nobody has prepared.
-    for drop in ["drop table saga.topic_growth", "drop schema saga cascade"] {
+    for drop in [
+        "alter function saga.relay_resume rename to later",
+        "drop table saga.topic_growth",
+        "drop schema saga cascade",
+    ] {
         run(&mut owner, drop).await?;
         let (code, said) = verb(&outbox, &brokers, "check", &[]).await?;
         assert_eq!(code, 1, "{said}");
