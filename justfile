@@ -219,7 +219,7 @@ alerts-check:
 script-check:
     #!/usr/bin/env bash
     set -euo pipefail
-    for script in justw .ci/run deploy/ready deploy/native/*.sh examples/python/run failure-tests/mutants/run; do
+    for script in justw .ci/run deploy/ready deploy/native/*.sh examples/python/run failure-tests/*/run; do
         bash -n "$script"
         [ -x "$script" ] || { echo "$script is not executable"; exit 1; }
     done
