@@ -13,6 +13,10 @@ use crate::books;
 use crate::certificate::path::{Path, Stage};
 use crate::system::{System, SystemOptions};
 
+/// How long payment waits for its provider. A call that is given up is a step of its own, which is on one path alone: so
+/// long none takes by itself, on no machine.
+const CALL: Duration = Duration::from_secs(10);
+
 const HOLD: &str = "select state from hold where order_id = $1";
 
 /// The shop, with a customer and a shelf for each path.
@@ -36,15 +40,23 @@ impl Certified for Shop {
                That it can fail, and on what: [broken on purpose](failure-model.md#broken-on-purpose).",
     };
 
-    // What payment is told of its provider: a call of a second, and a margin of half of one.
-    const CLAIM: Duration = Duration::from_millis(1_500);
+    // What payment is told: how long a call may take, and a margin of half a second.
+    const CLAIM: Duration = CALL.saturating_add(Duration::from_millis(500));
 
     fn paths() -> Vec<certificate::Path> {
         Path::ALL.iter().map(|path| path.certified()).collect()
     }
 
     async fn open(servers: &Addresses) -> Result<Self> {
-        let system = System::start(servers, &SystemOptions::default()).await?;
+        let call = (
+            "PAYMENT_PROVIDER_CALL_TIMEOUT_MS".to_owned(),
+            CALL.as_millis().to_string(),
+        );
+        let options = SystemOptions {
+            settings: [("payment", [call].into())].into(),
+            ..SystemOptions::default()
+        };
+        let system = System::start(servers, &options).await?;
         let stages = futures::future::try_join_all(
             Path::ALL
                 .iter()
