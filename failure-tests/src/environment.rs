@@ -174,8 +174,8 @@ impl Around {
             own("PROVIDER_KEY", PROVIDER_KEY.to_owned());
             own("WEBHOOK_LISTEN", at(self.places.webhook));
             own("WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned());
-            // A provider that does not answer is given up within seconds.
-            own("PROVIDER_CALL_TIMEOUT_MS", "1000".to_owned());
+            // A provider that never answers is given up within seconds; one on a machine that is busy is not.
+            own("PROVIDER_CALL_TIMEOUT_MS", "5000".to_owned());
             own("EFFECTS_LEASE_MARGIN_MS", "500".to_owned());
             own("CHARGE_ATTEMPTS", "3".to_owned());
             own("REFUND_ATTEMPTS", "6".to_owned());

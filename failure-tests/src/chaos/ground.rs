@@ -58,6 +58,8 @@ impl Ground {
             ("order", "ORDER_CARD_DEADLINE_MS", millis(DEADLINE)),
             ("order", "ORDER_PAGE_DEADLINE_MS", millis(DEADLINE)),
             ("payment", "PAYMENT_PAGE_DEADLINE_MS", millis(PAGE_DEADLINE)),
+            // So that a call that was held up, or whose caller was killed, is made again while there is still chaos.
+            ("payment", "PAYMENT_PROVIDER_CALL_TIMEOUT_MS", "1000".to_owned()),
             // No outage lasts so long that a refund would have to wait for a person.
             ("payment", "PAYMENT_REFUND_ATTEMPTS", "500".to_owned()),
         ] {
