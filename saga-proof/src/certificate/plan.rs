@@ -14,6 +14,8 @@ pub(crate) struct Case {
     pub(crate) subject: Subject,
     pub(crate) step: Step,
     pub(crate) kind: Kind,
+    /// Only some sagas pass the step: how often the fault is tried follows from it.
+    pub(crate) is_rare: bool,
 }
 
 /// Whom a fault hits.
@@ -30,6 +32,8 @@ pub(crate) enum Subject {
 pub(crate) struct Rehearsal {
     /// On each path.
     pub(crate) steps: BTreeMap<&'static str, BTreeSet<Step>>,
+    /// Those of them that not every saga on the path passed: a retry, or one event that overtakes another.
+    pub(crate) rare: BTreeMap<&'static str, BTreeSet<Step>>,
     /// Outboxes to which the sagas write.
     pub(crate) outboxes: BTreeSet<String>,
 }
@@ -79,11 +83,13 @@ impl fmt::Display for Case {
 pub(crate) fn sagas(rehearsal: &Rehearsal) -> Vec<Case> {
     let mut cases = Vec::new();
     for (path, steps) in &rehearsal.steps {
+        let rare = rehearsal.rare.get(path);
         for step in steps.iter().filter(|step| step.point.scope() == Scope::Saga) {
             cases.extend(step.point.faults().iter().map(|kind| Case {
                 subject: Subject::Saga(path),
                 step: step.clone(),
                 kind: *kind,
+                is_rare: rare.is_some_and(|rare| rare.contains(step)),
             }));
         }
     }
@@ -103,6 +109,7 @@ pub(crate) fn processes(rehearsal: &Rehearsal, relay: &str) -> Vec<Case> {
                     occasion: "_".to_owned(),
                 },
                 kind: *kind,
+                is_rare: false,
             }));
         }
     }
@@ -161,7 +168,8 @@ pub(crate) fn delay(point: Point, claim: Duration) -> Duration {
     }
 }
 
-/// A few of them: each point once, with each of its faults in turn, and no waiting for a minute to pass.
+/// A few of them: each point once, with each of its faults in turn, no waiting for a minute to pass, and nothing that only
+/// some sagas pass where something is that all do.
 pub(crate) fn sample(cases: Vec<Case>) -> Vec<Case> {
     let mut seen: BTreeMap<Point, usize> = BTreeMap::new();
     for case in &cases {
@@ -173,11 +181,16 @@ pub(crate) fn sample(cases: Vec<Case>) -> Vec<Case> {
             continue;
         }
         let kind = point.faults()[number % point.faults().len()];
-        let mut fitting = cases
+        let of_it = cases
             .iter()
             .filter(|case| case.step.point == point && case.kind == kind);
-        let count = fitting.clone().count();
-        taken.extend(fitting.nth(number * 7 % count.max(1)).cloned());
+        let (rare, steady): (Vec<&Case>, Vec<&Case>) = of_it.partition(|case| case.is_rare);
+        let fitting = if steady.is_empty() { rare } else { steady };
+        taken.extend(
+            fitting
+                .get(number * 7 % fitting.len().max(1))
+                .map(|case| (*case).clone()),
+        );
     }
     taken
 }
@@ -254,6 +267,7 @@ mod tests {
         };
         Rehearsal {
             steps: paths().into_iter().map(steps).collect(),
+            rare: BTreeMap::new(),
             outboxes: ["payment".to_owned()].into(),
         }
     }
@@ -311,6 +325,26 @@ mod tests {
             steps.retain(|step| step.point != Point::EffectAfterClaim);
         }
         assert!(found(&rehearsal).contains(&"no case reaches effect::before_claim".to_owned()));
+    }
+
+    #[test]
+    fn what_only_some_sagas_pass_is_a_case_and_in_no_sample() {
+        let mut rehearsal = complete();
+        for (path, steps) in &rehearsal.steps {
+            let rare = steps.iter().filter(|_| *path != "late").cloned();
+            rehearsal.rare.insert(path, rare.collect());
+        }
+        let planned = planned(&rehearsal);
+        let on = |cases: &[Case], point: Point| -> BTreeSet<Subject> {
+            let of_it = cases.iter().filter(|case| case.step.point == point);
+            of_it.map(|case| case.subject.clone()).collect()
+        };
+        let late: BTreeSet<Subject> = [Subject::Saga("late")].into();
+        assert!(on(&planned, Point::EngineAfterCommit).len() > 1);
+        let sample = sample(planned);
+        assert_eq!(on(&sample, Point::EngineAfterCommit), late);
+        // There it is rare on every path: better that than no case.
+        assert_eq!(on(&sample, unsendable::ONLY[0]).len(), 1);
     }
 
     #[test]

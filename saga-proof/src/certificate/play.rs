@@ -19,7 +19,9 @@ use crate::stage::wait::until_within;
 /// How long a fault may keep us waiting for it. Leaves are emptied by the minute.
 const PATIENCE: Duration = Duration::from_secs(200);
 /// Sagas for one case: another one's crash may take its step away.
-const TRIES: usize = 3;
+const TRIES: usize = 6;
+/// Sagas for a case of a step that not every saga passes.
+const TRIES_IF_RARE: usize = 40;
 /// Cases of sagas that are under way at the same time.
 const AT_ONCE: usize = 24;
 
@@ -106,7 +108,8 @@ impl<C: Certified> Theatre<'_, C> {
             Some(_) => None,
         };
         let mut turn = turn;
-        for _ in 0..TRIES {
+        let tries = if case.is_rare { TRIES_IF_RARE } else { TRIES };
+        for _ in 0..tries {
             let saga = self.next(path);
             let since = self.warden.lives(program);
             let armed = self.arm(case, &saga.key)?;
@@ -136,7 +139,7 @@ impl<C: Certified> Theatre<'_, C> {
                 bail!("not even without the fault: {}", verdict.wrong.join("; "));
             }
         }
-        bail!("{TRIES} sagas have passed, and the fault has not happened")
+        bail!("{tries} sagas have passed, and the fault has not happened")
     }
 
     /// The fault hits a process; a saga runs beside it, or after it.

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use local_stack::Addresses;
 use quadrille_process::fault::Point;
 
 use super::certified::{Certified, Setting, Words};
-use super::drawer::Drawers;
+use super::drawer::{Drawers, Step};
 use super::judge::Judge;
 use super::page;
 use super::path::Path;
@@ -20,6 +20,8 @@ use super::warden::Warden;
 
 /// How often somebody who waits hears something.
 const NEWS: Duration = Duration::from_secs(10);
+/// Sagas that are watched on each path before there is any fault.
+const REHEARSALS: usize = 3;
 
 /// Which cases are played.
 #[derive(Clone, Debug, Default)]
@@ -181,18 +183,24 @@ async fn play<C: Certified>(certified: &C, options: &Options) -> Result<Certific
 
 async fn rehearse<C: Certified>(theatre: &Theatre<'_, C>, paths: &[Path]) -> Result<Rehearsal> {
     let rehearsed = futures::future::try_join_all(paths.iter().map(async |path| {
-        let (mut steps, mut outboxes) = (BTreeSet::new(), Vec::new());
         // What only some sagas pass is a step as well.
-        for _ in 0..3 {
-            let (passed, wrote) = theatre.rehearse(path.name).await?;
-            steps.extend(passed);
+        let mut passed: BTreeMap<Step, usize> = BTreeMap::new();
+        let mut outboxes = Vec::new();
+        for _ in 0..REHEARSALS {
+            let (steps, wrote) = theatre.rehearse(path.name).await?;
+            for step in steps {
+                *passed.entry(step).or_default() += 1;
+            }
             outboxes.extend(wrote);
         }
-        anyhow::Ok((path.name, steps, outboxes))
+        anyhow::Ok((path.name, passed, outboxes))
     }));
     let mut rehearsal = Rehearsal::default();
-    for (path, steps, outboxes) in rehearsed.await? {
-        rehearsal.steps.insert(path, steps);
+    for (path, passed, outboxes) in rehearsed.await? {
+        let rare = passed.iter().filter(|(_, times)| **times < REHEARSALS);
+        let rare = rare.map(|(step, _)| step.clone()).collect();
+        rehearsal.rare.insert(path, rare);
+        rehearsal.steps.insert(path, passed.into_keys().collect());
         rehearsal.outboxes.extend(outboxes);
     }
     Ok(rehearsal)
