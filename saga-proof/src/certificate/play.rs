@@ -131,6 +131,11 @@ impl<C: Certified> Theatre<'_, C> {
             };
             let played = tokio::try_join!(walked, crashed);
             armed.disarm();
+            // It may have crashed when the saga was over, or no more to be waited for: the next one whose turn it is finds it at work.
+            if turn.is_some() && armed.fired().is_some() {
+                self.warden.back(program, since).await?;
+                drop(turn.take());
+            }
             let (verdict, ()) = played?;
             if let Some(fired) = armed.fired() {
                 return Ok((fired, verdict));
@@ -187,8 +192,12 @@ impl<C: Certified> Theatre<'_, C> {
         } else {
             tokio::try_join!(happen, self.walk(&saga))
         };
-        drop(turn);
         armed.disarm();
+        // If the saga went wrong, nobody has waited for what has ended.
+        if turn.is_some() && ends && armed.fired().is_some() {
+            self.warden.back(program, since).await?;
+        }
+        drop(turn);
         happened
     }
 

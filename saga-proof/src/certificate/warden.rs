@@ -3,6 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::stage::Program;
@@ -76,12 +78,15 @@ impl<'s> Warden<'s> {
         Ok(())
     }
 
-    /// Asks a program to end.
+    /// Asks a program to end. One that is not there has done so already: another case has crashed it.
     pub(crate) fn stop(&self, program: &str) -> Result<()> {
-        let pid = self.programs[program].pid().context("it runs")?;
-        let pid = i32::try_from(pid)?;
-        let pid = rustix::process::Pid::from_raw(pid).context("a process id")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        Ok(())
+        let Some(pid) = self.programs[program].pid() else {
+            return Ok(());
+        };
+        let pid = Pid::from_raw(i32::try_from(pid)?).context("a process id")?;
+        match kill_process(pid, Signal::TERM) {
+            Err(Errno::SRCH) | Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
