@@ -7,6 +7,7 @@ use reqwest::{Client, RequestBuilder};
 use saga_proof::certificate::{self, Certified, Path, Saga, Setting, Words};
 use saga_proof::stage::{Part, Parts, System, wait::until};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 
 /// Name, what happens, what is wanted of hotel, rental and airline, and how desk, hotel, rental and flight see the end.
 type Row = (&'static str, &'static str, [&'static str; 3], [&'static str; 4]);
@@ -33,6 +34,16 @@ const STATUS: [(&str, &str); 4] = [
 ];
 
 struct Trips(System, Client);
+
+impl Trips {
+    async fn connection(&self, database: &str) -> Result<PgConnection> {
+        let mut databases = self.0.databases();
+        let (_, url) = databases
+            .find(|(name, _)| name == database)
+            .expect("a database of ours");
+        Ok(PgConnection::connect(&url).await?)
+    }
+}
 
 impl Certified for Trips {
     const WORDS: Words = Words {
@@ -79,11 +90,14 @@ impl Certified for Trips {
         let trip = format!("{}/trips/{key}", self.0.address("desk"));
         let plan = json!({"passenger": "Ada", "hotel": hotel, "nights": 2, "car": car, "flight": flight});
         // Who holds the row of a car keeps it from being rented, for as long as something has to come before that.
-        let mut rental = self.0.database("car").begin().await?;
-        let is_early = ["cancelled", "overdue"].contains(path);
-        if is_early {
+        // On a connection of his own: so long nobody else could have it.
+        let mut rental = None;
+        if ["cancelled", "overdue"].contains(path) {
+            let mut holder = self.connection("car").await?;
+            holder.execute("begin").await?;
             let held = sqlx::query("insert into rental (key) values ($1)").bind(key);
-            held.execute(&mut *rental).await?;
+            held.execute(&mut holder).await?;
+            rental = Some(holder);
         }
         until("the booking", async || ask(self.1.put(&trip).json(&plan)).await).await?;
         if *path == "cancelled" {
@@ -100,10 +114,10 @@ impl Certified for Trips {
             })
             .await
         };
-        if is_early {
+        if let Some(holder) = rental {
             comes_to(["cancelled", "settled"]).await?;
+            holder.close().await?;
         }
-        rental.rollback().await?;
         comes_to(["confirmed", "settled"]).await
     }
 
