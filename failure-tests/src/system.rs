@@ -253,7 +253,7 @@ impl System {
     pub async fn database(&self, name: &str) -> Result<PgPool> {
         Ok(PgPoolOptions::new()
             .max_connections(2)
-            .acquire_timeout(Duration::from_secs(10))
+            .acquire_timeout(Duration::from_secs(60))
             .connect(&self.around.admin_url(name))
             .await?)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use crate::stage::topics::{Record, Topics};
+use crate::stage::topics::{Record, Topics, is_final};
 
 /// What the topics hold, by key, read on by a thread of its own.
 #[derive(Debug)]
@@ -25,7 +25,12 @@ impl Log {
             let (records, stop) = (Arc::clone(&records), Arc::clone(&stop));
             move || {
                 while !stop.load(Ordering::Relaxed) {
-                    topics.catch_up()?;
+                    match topics.catch_up() {
+                        Err(error) if is_final(&error) => return Err(error),
+                        // A broker that is away comes back, and nothing was lost: it is read from where we are.
+                        Err(error) => eprintln!("the topics cannot be read for now: {error:#}"),
+                        Ok(()) => {}
+                    }
                     let mut known = records.lock().unwrap_or_else(PoisonError::into_inner);
                     for record in std::mem::take(&mut topics.records) {
                         known.entry(record.key_text()).or_default().push(record);

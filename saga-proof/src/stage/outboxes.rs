@@ -112,11 +112,11 @@ impl Outboxes {
     }
 }
 
-/// Two connections, for somebody who looks.
+/// A few connections, for many who look at the same time.
 pub(crate) async fn connect(url: &str) -> Result<PgPool> {
     Ok(PgPoolOptions::new()
-        .max_connections(2)
-        .acquire_timeout(Duration::from_secs(10))
+        .max_connections(4)
+        .acquire_timeout(Duration::from_secs(60))
         .connect(url)
         .await?)
 }

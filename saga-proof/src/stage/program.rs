@@ -13,6 +13,10 @@ use super::wait::until;
 /// How long a program may take to end when it is asked to; what it is configured with is less.
 const GRACE: Duration = Duration::from_secs(20);
 const LOG_LINES: usize = 30;
+/// How long it may take to find out that it is wrongly configured.
+const REFUSAL: Duration = Duration::from_secs(60);
+/// How long another verb of it may take: some wait until everybody has read what is there.
+const VERB: Duration = Duration::from_secs(600);
 
 /// A program of the system, which runs or does not. It ends when this is dropped.
 #[derive(Debug)]
@@ -226,7 +230,7 @@ impl Program {
     /// Runs it to its end with these settings on top of its own, as somebody does who has set them wrong.
     ///
     /// # Errors
-    /// If it does not end within ten seconds.
+    /// If it does not end within a minute.
     pub async fn run_with(&self, settings: &[(&str, Option<&str>)]) -> Result<(Option<i32>, String)> {
         let mut command = tokio::process::Command::new(&self.binary);
         command
@@ -240,7 +244,7 @@ impl Program {
                 None => command.env_remove(key),
             };
         }
-        let output = tokio::time::timeout(Duration::from_secs(10), command.output());
+        let output = tokio::time::timeout(REFUSAL, command.output());
         let Ok(output) = output.await else {
             bail!("{} runs with settings that are wrong: {settings:?}", self.name)
         };
@@ -252,7 +256,7 @@ impl Program {
     /// Runs another verb of it to its end, with its own settings.
     ///
     /// # Errors
-    /// If it does not end within a minute, or not well.
+    /// If it does not end within ten minutes, or not well.
     pub async fn told(&self, arguments: &[&str]) -> Result<String> {
         let mut command = tokio::process::Command::new(&self.binary);
         command
@@ -260,7 +264,7 @@ impl Program {
             .env_clear()
             .envs(&self.environment)
             .kill_on_drop(true);
-        let output = tokio::time::timeout(Duration::from_secs(60), command.output())
+        let output = tokio::time::timeout(VERB, command.output())
             .await
             .with_context(|| format!("{} {arguments:?} takes too long", self.name))??;
         let said = [output.stdout, output.stderr].concat();

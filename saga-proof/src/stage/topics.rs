@@ -4,13 +4,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders};
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use saga_core::position::Position;
 use saga_core::{Topic, envelope};
 
 const ANSWER: Duration = Duration::from_secs(15);
+/// How long it may take to read what is there.
+const READING: Duration = Duration::from_secs(60);
 
 /// A record as it stands in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,16 +75,11 @@ impl Topics {
             .create()?;
         let mut next = BTreeMap::new();
         let mut list = TopicPartitionList::new();
+        let begun = Instant::now();
         for name in names {
-            let metadata = consumer.fetch_metadata(Some(name), ANSWER)?;
-            let topic = metadata
-                .topics()
-                .first()
-                .context("the topic that was asked for")?;
-            ensure!(topic.error().is_none(), "topic {name}: {:?}", topic.error());
-            for partition in topic.partitions() {
-                next.insert((name.clone(), partition.id()), 0);
-                list.add_partition_offset(name, partition.id(), Offset::Beginning)?;
+            for partition in retrying(begun, || partitions(&consumer, name))? {
+                next.insert((name.clone(), partition), 0);
+                list.add_partition_offset(name, partition, Offset::Beginning)?;
             }
         }
         consumer.assign(&list)?;
@@ -94,25 +93,30 @@ impl Topics {
     /// Reads up to what is there now.
     ///
     /// # Errors
-    /// If the broker does not hand it out within a minute.
+    /// If the broker does not hand it out within a minute. What a client meets while a broker comes back is no error before that.
     pub fn catch_up(&mut self) -> Result<()> {
         let begun = Instant::now();
         let mut behind = BTreeMap::new();
         for ((topic, partition), next) in &self.next {
-            let (_, end) = self.consumer.fetch_watermarks(topic, *partition, ANSWER)?;
+            let (_, end) = retrying(begun, || {
+                Ok(self.consumer.fetch_watermarks(topic, *partition, ANSWER)?)
+            })?;
             if end > *next {
                 behind.insert((topic.clone(), *partition), end);
             }
         }
+        let mut last = None;
         while !behind.is_empty() {
-            ensure!(
-                begun.elapsed() < Duration::from_secs(60),
-                "cannot read {behind:?}"
-            );
-            let Some(message) = self.consumer.poll(Duration::from_millis(200)) else {
-                continue;
+            ensure!(begun.elapsed() < READING, "cannot read {behind:?}: {last:?}");
+            let message = match self.consumer.poll(Duration::from_millis(200)) {
+                None => continue,
+                Some(Ok(message)) => message,
+                Some(Err(error)) if is_fatal(&error) => return Err(error.into()),
+                Some(Err(error)) => {
+                    last = Some(error);
+                    continue;
+                }
             };
-            let message = message?;
             let at = (message.topic().to_owned(), message.partition());
             if behind.get(&at).is_some_and(|end| message.offset() + 1 >= *end) {
                 behind.remove(&at);
@@ -135,6 +139,38 @@ impl Topics {
         }
         Ok(())
     }
+}
+
+fn partitions(consumer: &BaseConsumer, name: &str) -> Result<Vec<i32>> {
+    let metadata = consumer.fetch_metadata(Some(name), ANSWER)?;
+    let topic = metadata
+        .topics()
+        .first()
+        .context("the topic that was asked for")?;
+    ensure!(topic.error().is_none(), "topic {name}: {:?}", topic.error());
+    Ok(topic.partitions().iter().map(MetadataPartition::id).collect())
+}
+
+/// Asks again while the broker may only be busy, or away for a moment.
+fn retrying<T>(begun: Instant, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match ask() {
+            Err(error) if begun.elapsed() < READING && !is_final(&error) => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether asking again is of no use: the client is of no use any more.
+pub(crate) fn is_final(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(is_fatal)
+}
+
+fn is_fatal(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
+        || error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
 }
 
 /// Makes these topics, and says what they are called with this prefix.
