@@ -1,5 +1,7 @@
 use local_stack::{TestStack, probe};
 
+use crate::eventually_is;
+
 #[test]
 fn servers_survive_what_failure_tests_do_to_them() -> anyhow::Result<()> {
     let stack = TestStack::private()?;
@@ -18,7 +20,7 @@ fn servers_survive_what_failure_tests_do_to_them() -> anyhow::Result<()> {
     postgres.start()?;
     postgres.stop()?;
     postgres.start()?;
-    assert_eq!(probe::postgres(&postgres.address()), Ok(()));
+    eventually_is(Ok(()), || probe::postgres(&postgres.address()));
 
     kafka.kill()?;
     assert!(
@@ -28,22 +30,17 @@ fn servers_survive_what_failure_tests_do_to_them() -> anyhow::Result<()> {
     kafka.start()?;
     kafka.stop()?;
     kafka.start()?;
-    assert_eq!(probe::kafka(&kafka.brokers()), Ok(()));
+    eventually_is(Ok(()), || probe::kafka(&kafka.brokers()));
 
     postgres.pause();
     kafka.pause();
-    assert_eq!(
-        probe::postgres(&postgres.address()),
-        Err("it listens but does not answer".to_owned())
-    );
-    assert_eq!(
-        probe::kafka(&kafka.brokers()),
-        Err("it listens but does not answer".to_owned())
-    );
+    let silent = Err("it listens but does not answer".to_owned());
+    eventually_is(silent.clone(), || probe::postgres(&postgres.address()));
+    eventually_is(silent, || probe::kafka(&kafka.brokers()));
     postgres.resume();
     kafka.resume();
-    assert_eq!(probe::postgres(&postgres.address()), Ok(()));
-    assert_eq!(probe::kafka(&kafka.brokers()), Ok(()));
+    eventually_is(Ok(()), || probe::postgres(&postgres.address()));
+    eventually_is(Ok(()), || probe::kafka(&kafka.brokers()));
 
     let after = stack.addresses();
     assert_eq!(before.postgres_admin_url, after.postgres_admin_url);

@@ -5,6 +5,7 @@ use local_stack::TestStack;
 use crate::checkout::{Checkout, said};
 
 /// Stands for a service: says what it was told, and answers everything on its admin port with 200.
+use crate::comes_to_be_well;
 const SERVICE: &str = r#"
 use std::io::{Read, Write};
 fn main() {
@@ -132,7 +133,7 @@ fn a_service_is_built_told_where_things_are_and_can_be_killed() -> anyhow::Resul
 
     checkout.succeeds(&["start", "order"])?;
     assert_ne!(pid_of(&checkout, "order")?, pid);
-    checkout.succeeds(&["status"])?;
+    comes_to_be_well(&checkout);
 
     let path = checkout.succeeds(&[
         "run",
