@@ -95,6 +95,7 @@ pub use checkout::Checkout;
 pub use daemon::Daemon;
 pub use error::StackError;
 pub use guardian::Guardian;
+pub use hang::begin_anew;
 pub use jaeger::Jaeger;
 pub use kafka::{Kafka, KafkaDetour, KafkaSettings};
 pub use kafka_connect::{ConnectPrograms, ConnectSettings, KafkaConnect};
