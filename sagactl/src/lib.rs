@@ -47,8 +47,8 @@ mod records;
 /// The services' databases, as their operators.
 mod ops;
 
-/// Every statement that is run as an operator's role, by module and name: for the test that prepares each.
+/// Every statement that is run as an operator's role, by database, module and name: for the test that prepares each.
 #[doc(hidden)]
-pub fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+pub fn statements() -> impl Iterator<Item = [&'static str; 4]> {
     ops::statements()
 }

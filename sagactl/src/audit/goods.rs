@@ -37,6 +37,15 @@ select l.product_id, sum(l.quantity)::int8
             else exists (select from unnest($3::uuid[]) as lately (id) where lately.id = o.id) end
  group by l.product_id";
 
+pub(super) const OF_SERVICES: &[(&str, &str, &str)] = &[
+    ("inventory", "shelves", SHELVES),
+    ("inventory", "held", HELD),
+    ("inventory", "holding", HOLDING),
+    ("inventory", "sold_lately", SOLD_LATELY),
+    ("inventory", "clock", CLOCK),
+    ("order", "sold", SOLD),
+];
+
 /// How many units, in the words of inventory's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shelf {

@@ -50,6 +50,14 @@ use crate::ops::{Ops, Service};
 /// Every statement of the audit that any service's database answers.
 pub(crate) const STATEMENTS: &[(&str, &str)] = tables::STATEMENTS;
 
+/// Statements on the tables of services, by service and name.
+pub(crate) fn of_services() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    [tables::OF_SERVICES, goods::OF_SERVICES]
+        .into_iter()
+        .flatten()
+        .copied()
+}
+
 /// So many orders are looked up in one statement.
 const AT_ONCE: usize = 5_000;
 

@@ -104,6 +104,14 @@ pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("paused", PAUSED),
 ];
 
+/// Those that ask for a service's own tables, by the service.
+pub(super) const OF_SERVICES: &[(&str, &str, &str)] = &[
+    ("order", "orders", ORDERS),
+    ("order", "orders_of", ORDERS_OF),
+    ("inventory", "holds_of", HOLDS_OF),
+    ("payment", "payments_of", PAYMENTS_OF),
+];
+
 /// The orders of one slice, by id.
 pub(super) type Lives = HashMap<Uuid, Life>;
 

@@ -33,8 +33,10 @@ const SERVICES: [&str; 4] = ["product", "order", "inventory", "payment"];
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Every statement of this module, by module and name: for the test that prepares each as the operator's role.
-pub(crate) fn statements() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+/// Every statement of this module by database, module and name: for the test that prepares each as the operator's role. The
+/// engine's tables are in every database; `order` stands for all.
+pub(crate) fn statements() -> impl Iterator<Item = [&'static str; 4]> {
+    let of_services = crate::audit::of_services().map(|(database, name, sql)| [database, "audit", name, sql]);
     [
         ("ops", &[("record", RECORD)][..]),
         ("audit", crate::audit::STATEMENTS),
@@ -46,7 +48,12 @@ pub(crate) fn statements() -> impl Iterator<Item = (&'static str, &'static str, 
         ("waits", waits::STATEMENTS),
     ]
     .into_iter()
-    .flat_map(|(module, statements)| statements.iter().map(move |(name, sql)| (module, *name, *sql)))
+    .flat_map(|(module, statements)| {
+        statements
+            .iter()
+            .map(move |(name, sql)| ["order", module, name, sql])
+    })
+    .chain(of_services)
 }
 
 const RECORD: &str =

@@ -36,15 +36,25 @@ pub(crate) async fn actions(place: &Place, database: &str) -> Vec<(String, Strin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_statement_can_be_prepared_as_the_operator() {
-    let place = Place::migrated(&["order"]).await;
-    let mut operator = place.connect("order", Duty::Operate).await;
-    for (n, (module, name, sql)) in sagactl::statements().enumerate() {
-        let prepare = format!("prepare s{n} as {sql}");
-        sqlx::raw_sql(AssertSqlSafe(prepare))
-            .execute(&mut operator)
-            .await
-            .unwrap_or_else(|error| panic!("{module}.{name}: {error}"));
+    let databases = ["order", "inventory", "payment"];
+    let place = Place::migrated(&databases).await;
+    let mut prepared = 0;
+    for database in databases {
+        let mut operator = place.connect(database, Duty::Operate).await;
+        for [_, module, name, sql] in sagactl::statements().filter(|[of, ..]| *of == database) {
+            prepared += 1;
+            let prepare = format!("prepare s{prepared} as {sql}");
+            sqlx::raw_sql(AssertSqlSafe(prepare))
+                .execute(&mut operator)
+                .await
+                .unwrap_or_else(|error| panic!("{database}: {module}.{name}: {error}"));
+        }
     }
+    assert_eq!(
+        prepared,
+        sagactl::statements().count(),
+        "one is of a database that is not here"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
