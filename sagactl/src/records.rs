@@ -16,6 +16,7 @@ use saga_core::partitioner::partition_for;
 use saga_core::topic::DEAD_LETTER_SUFFIX;
 use serde::Serialize;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use crate::failure::{Code, Failure};
@@ -390,14 +391,22 @@ impl Record {
     }
 }
 
-/// JSON as it is, text as text, anything else by its size. Card tokens are not shown.
+/// JSON as it is, without the tokens of cards. What is no JSON may hold one anywhere, so of that is shown how much it is, and
+/// what tells it from others.
 pub(crate) fn payload(bytes: &[u8]) -> Value {
     match serde_json::from_slice(bytes) {
         Ok(mut value) => {
             hide_tokens(&mut value);
             value
         }
-        Err(_) => readable(bytes),
+        Err(error) => {
+            let digest = Sha256::digest(bytes);
+            let start: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+            let (line, column, size) = (error.line(), error.column(), bytes.len());
+            Value::from(format!(
+                "({size} bytes, sha256 {start}…, no JSON from line {line} column {column} on)"
+            ))
+        }
     }
 }
 
@@ -442,10 +451,20 @@ mod tests {
         assert!(!shown.contains("tok_ok") && !shown.contains("\"x\""), "{shown}");
     }
 
+    /// Half a message is no JSON, and has a token all the same.
+    #[test]
+    fn what_cannot_be_decoded_is_named_and_not_shown() {
+        let bytes = br#"{"payment_method": {"kind": "card", "token": "tok_ok"}, "lines": ["#;
+        let shown = payload(bytes);
+        assert_eq!(
+            shown,
+            json!("(66 bytes, sha256 9c42452c839de513…, no JSON from line 1 column 66 on)")
+        );
+    }
+
     #[test]
     fn bytes_are_shown_as_what_they_are() {
         assert_eq!(payload(b"{\"a\":1}"), json!({"a": 1}));
-        assert_eq!(payload(b"no json"), json!("no json"));
         assert_eq!(readable(&7_i32.to_be_bytes()), json!(7));
         assert_eq!(readable(&[0xff; 3]), json!("(3 bytes)"));
     }
