@@ -9,7 +9,7 @@ use super::record;
 const LIST: &str = "\
 select id, participant, saga, kind, attempt, due_at is null as exhausted, created_at, last_error,
        coalesce((extract(epoch from due_at - clock_timestamp()) * 1000)::int8, 0) as due_in_ms
-  from saga.effect where $1 or due_at is null order by created_at limit 1000";
+  from saga.effect where $1 or due_at is null order by created_at limit 1001";
 
 // first_called_at stays: an executor that knows of a call long ago asks what became of it before it calls again.
 const REPLAY: &str = "\
@@ -45,7 +45,7 @@ pub(crate) enum Replayed {
     NotHere,
 }
 
-/// Those that are exhausted, or all that wait.
+/// Those that are exhausted, or all that wait; one more than are listed.
 pub(crate) async fn list(connection: &mut PgConnection, all: bool) -> Result<Vec<Effect>, sqlx::Error> {
     sqlx::query_as(LIST).bind(all).fetch_all(connection).await
 }

@@ -59,6 +59,25 @@ pub(crate) fn statements() -> impl Iterator<Item = [&'static str; 4]> {
 const RECORD: &str =
     "insert into saga.operator_action (action, subject, detail, by_person) values ($1, $2, $3, $4)";
 
+/// So many of each service are listed, the oldest first; statements ask for one more.
+pub(crate) const LISTED: usize = 1000;
+
+/// Cuts what a service lists, and says whether there was more.
+pub(crate) fn cut<T>(rows: &mut Vec<T>) -> bool {
+    let more = rows.len() > LISTED;
+    rows.truncate(LISTED);
+    more
+}
+
+/// Says that a list is not all there is. Not in the list: a script counts its rows.
+pub(crate) fn say_if_cut(more: bool) {
+    if more {
+        screen::hint(format!(
+            "… and more: of each service the {LISTED} oldest are listed"
+        ));
+    }
+}
+
 /// Who does it, and why: it is written down beside what was done.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Account {

@@ -10,7 +10,11 @@ select participant, key, reason, parked_at, replay_requested is not null as repl
        (select count(*) from saga.parked_message m where m.participant = k.participant and m.key = k.key) as messages
   from saga.parked_key k
  where $1::text is null or participant = $1
- order by parked_at limit 1000";
+ order by parked_at limit 1001";
+
+/// By their names and not by their age: what is replayed and refused again is parked anew.
+const NEXT: &str =
+    "select key from saga.parked_key where participant = $1 and key > $2 order by key limit 500";
 
 const GET: &str = "\
 select participant, key, reason, parked_at, replay_requested is not null as replaying,
@@ -40,6 +44,7 @@ delete from saga.parked_key k where participant = $1 and key = $2
 
 pub(super) const STATEMENTS: &[(&str, &str)] = &[
     ("list", LIST),
+    ("next", NEXT),
     ("get", GET),
     ("messages", MESSAGES),
     ("request", REQUEST),
@@ -76,12 +81,25 @@ pub(crate) struct ParkedMessage {
     pub(crate) parked_at: DateTime<Utc>,
 }
 
-/// What is parked, the longest first.
+/// What is parked, the longest first; one more than are listed.
 pub(crate) async fn list(
     connection: &mut PgConnection,
     participant: Option<&str>,
 ) -> Result<Vec<ParkedKey>, sqlx::Error> {
     sqlx::query_as(LIST).bind(participant).fetch_all(connection).await
+}
+
+/// Some keys that come after this one.
+pub(crate) async fn next(
+    connection: &mut PgConnection,
+    participant: &str,
+    after: &str,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(NEXT)
+        .bind(participant)
+        .bind(after)
+        .fetch_all(connection)
+        .await
 }
 
 /// One key, if it is parked.

@@ -11,7 +11,7 @@ select topic, case when whole then null else key end as key, reason, detail, eve
        replay_requested is not null as replaying,
        (select count(*) from saga.outbox_parked_event e
          where e.topic = k.topic and (k.whole or e.key = k.key)) as events
-  from saga.outbox_parked_key k order by parked_at, topic, key limit 1000";
+  from saga.outbox_parked_key k order by parked_at, topic, key limit 1001";
 
 const GET: &str = "\
 select topic, case when whole then null else key end as key, reason, detail, event, type, parked_at, tried_at,

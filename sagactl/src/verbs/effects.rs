@@ -4,7 +4,7 @@ use uuid::Uuid;
 use crate::failure::{Code, Failure};
 use crate::moment;
 use crate::ops::effects::{self, Effect, Replayed};
-use crate::ops::{Account, Ops};
+use crate::ops::{Account, Ops, cut, say_if_cut};
 use crate::screen::{self, Output};
 use crate::settings::Settings;
 use crate::table::{Column, Table};
@@ -45,14 +45,14 @@ pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output
     match arguments.verb {
         Verb::List { all } => {
             let mut ops = Ops::connect(&settings).await?;
-            let mut found = Vec::new();
+            let (mut found, mut more) = (Vec::new(), false);
             for service in &mut ops.services {
                 let failed = service.failed("list effects");
-                found.extend(
-                    effects::list(&mut service.connection, all)
-                        .await
-                        .map_err(failed)?,
-                );
+                let mut effects = effects::list(&mut service.connection, all)
+                    .await
+                    .map_err(failed)?;
+                more |= cut(&mut effects);
+                found.extend(effects);
             }
             found.sort_by_key(|effect| effect.created_at);
             screen::show(output, &found, |found| match found.is_empty() {
@@ -60,6 +60,7 @@ pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output
                 true => "no effect is exhausted".to_owned(),
                 false => table(found, Utc::now()).to_string(),
             });
+            say_if_cut(more);
             Ok(ops.conclude())
         }
         Verb::Replay { id, account } => {

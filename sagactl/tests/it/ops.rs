@@ -228,6 +228,47 @@ async fn a_replay_waits_for_the_service_and_tells_what_it_said() {
     assert_eq!(subjects, ["payment/good", "payment/bad", "payment/nobody"]);
 }
 
+/// More than a list holds: it says so, and a replay of all is of all.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_more_than_are_listed_all_are_replayed() {
+    let place = Place::migrated(&["payment"]).await;
+    let settings = place.settings(&["payment"]);
+    let mut service = place.connect("payment", Duty::Work).await;
+    sqlx::query(
+        "insert into saga.parked_key (participant, key, reason)
+         select 'payment', 'o-' || n, 'no JSON' from generate_series(1, 1200) n",
+    )
+    .execute(&mut service)
+    .await
+    .unwrap();
+    let listed = sagactl(&settings, &["parked", "list", "--output", "json"]).await;
+    assert_eq!(listed.json()["keys"].as_array().unwrap().len(), 1000);
+    assert!(listed.err.contains("… and more"), "{}", listed.err);
+
+    // The service: one key is refused again, and stays the oldest; another was freed by somebody else.
+    let answering = tokio::spawn(async move {
+        loop {
+            for sql in [
+                "update saga.parked_key set replay_requested = null where key = 'o-1'",
+                "delete from saga.parked_key where replay_requested is not null or key = 'o-2'",
+            ] {
+                sqlx::query(sql).execute(&mut service).await.unwrap();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    });
+    let arguments = [
+        "parked", "replay", "payment", "--all", "--reason", "fixed", "--wait", "120",
+    ];
+    let replayed = sagactl(&settings, &arguments).await;
+    answering.abort();
+    assert_eq!(replayed.code, 1, "{}", replayed.err);
+    let left = sagactl(&settings, &["parked", "list", "--output", "json"]).await;
+    let left = left.json();
+    assert_eq!(left["keys"].as_array().unwrap().len(), 1, "{left}");
+    assert_eq!(left["keys"][0]["key"], "o-1");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exhausted_effect_begins_again_and_remembers_its_first_call() {
     let place = Place::migrated(&["payment"]).await;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::view;
 use crate::failure::{Code, Failure};
 use crate::ops::unsent::{self, Discarded, Subject, Unsent};
-use crate::ops::{Account, Ops};
+use crate::ops::{Account, Ops, cut, say_if_cut};
 use crate::screen::{self, Output};
 use crate::settings::Settings;
 
@@ -24,10 +24,11 @@ pub(super) struct InService {
 
 pub(super) async fn list(settings: &Settings, output: Output) -> Result<Code, Failure> {
     let mut ops = Ops::connect(settings).await?;
-    let mut all = Vec::new();
+    let (mut all, mut more) = (Vec::new(), false);
     for service in &mut ops.services {
         let failed = service.failed("list what cannot be sent");
-        let parked = unsent::list(&mut service.connection).await.map_err(failed)?;
+        let mut parked = unsent::list(&mut service.connection).await.map_err(failed)?;
+        more |= cut(&mut parked);
         all.extend(parked.into_iter().map(|unsent| InService {
             service: service.name,
             unsent,
@@ -35,6 +36,7 @@ pub(super) async fn list(settings: &Settings, output: Output) -> Result<Code, Fa
     }
     let now = chrono::Utc::now();
     screen::show(output, &all, |all| view::list(all, now));
+    say_if_cut(more);
     Ok(match ops.conclude() {
         Code::Ok if !all.is_empty() => Code::No,
         code => code,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::failure::{Code, Failure};
-use crate::ops::{Account, Ops, effects, parked};
+use crate::ops::{Account, Ops, cut, effects, parked, say_if_cut};
 use crate::screen::{self, Output};
 use crate::settings::Settings;
 
@@ -114,17 +114,18 @@ pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output
 
 async fn list(settings: &Settings, participant: Option<&str>, output: Output) -> Result<Code, Failure> {
     let mut ops = Ops::connect(settings).await?;
-    let (mut keys, mut exhausted) = (Vec::new(), Vec::new());
+    let (mut keys, mut exhausted, mut more) = (Vec::new(), Vec::new(), false);
     for service in &mut ops.services {
         let failed = service.failed("list what is parked");
-        keys.extend(
-            parked::list(&mut service.connection, participant)
-                .await
-                .map_err(&failed)?,
-        );
-        let effects = effects::list(&mut service.connection, false)
+        let mut parked = parked::list(&mut service.connection, participant)
+            .await
+            .map_err(&failed)?;
+        more |= cut(&mut parked);
+        keys.extend(parked);
+        let mut effects = effects::list(&mut service.connection, false)
             .await
             .map_err(failed)?;
+        more |= cut(&mut effects);
         exhausted.extend(
             effects
                 .into_iter()
@@ -138,6 +139,7 @@ async fn list(settings: &Settings, participant: Option<&str>, output: Output) ->
         &json!({ "keys": keys, "exhausted_effects": exhausted }),
         |_| view::list(&keys, &exhausted, now),
     );
+    say_if_cut(more);
     Ok(ops.conclude())
 }
 

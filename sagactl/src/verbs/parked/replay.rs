@@ -17,36 +17,44 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// Asks for one key, and waits until the service has decided it.
 pub(super) async fn one(service: &mut Service, request: &Request<'_>, key: &str) -> Result<Code, Failure> {
-    ask(service, request, key).await?;
-    let code = wait(service, request, key).await?;
-    Ok(code)
+    if !ask(service, request, key).await? {
+        return Err(super::not_parked(request.participant, key));
+    }
+    wait(service, request, key).await
 }
 
-/// Asks for every key, and waits for each.
+/// Asks for every key, some at a time, and waits for each. What somebody else frees meanwhile is as good.
 pub(super) async fn all(service: &mut Service, request: &Request<'_>) -> Result<Code, Failure> {
-    let failed = service.failed("list what is parked");
-    let keys = parked::list(&mut service.connection, Some(request.participant))
-        .await
-        .map_err(failed)?;
-    if keys.is_empty() {
+    let (mut code, mut after) = (Code::Ok, String::new());
+    loop {
+        let failed = service.failed("list what is parked");
+        let keys = parked::next(&mut service.connection, request.participant, &after)
+            .await
+            .map_err(failed)?;
+        let Some(last) = keys.last() else {
+            break;
+        };
+        for key in &keys {
+            ask(service, request, key).await?;
+        }
+        for key in &keys {
+            match wait(service, request, key).await? {
+                Code::Ok => {}
+                worse => code = worse,
+            }
+        }
+        after.clone_from(last);
+    }
+    if after.is_empty() {
         screen::say(format!("nothing of {} is parked", request.participant));
     }
-    for parked in &keys {
-        ask(service, request, &parked.key).await?;
-    }
-    let mut code = Code::Ok;
-    for parked in &keys {
-        match wait(service, request, &parked.key).await? {
-            Code::Ok => {}
-            worse => code = worse,
-        }
-    }
     Ok(code)
 }
 
-async fn ask(service: &mut Service, request: &Request<'_>, key: &str) -> Result<(), Failure> {
+/// Says whether there is such a key.
+async fn ask(service: &mut Service, request: &Request<'_>, key: &str) -> Result<bool, Failure> {
     let failed = service.failed("ask for a replay");
-    let asked = parked::request_replay(
+    parked::request_replay(
         &mut service.connection,
         request.participant,
         key,
@@ -54,12 +62,7 @@ async fn ask(service: &mut Service, request: &Request<'_>, key: &str) -> Result<
         request.person,
     )
     .await
-    .map_err(failed)?;
-    if asked {
-        Ok(())
-    } else {
-        Err(super::not_parked(request.participant, key))
-    }
+    .map_err(failed)
 }
 
 async fn wait(service: &mut Service, request: &Request<'_>, key: &str) -> Result<Code, Failure> {
