@@ -152,7 +152,9 @@ impl Audit {
 #[derive(Debug, Default)]
 struct Book {
     partitions: BTreeMap<(String, i64), Partition>,
-    orders: BTreeMap<(String, String, String), KeyOrder>,
+    /// By partition as well: the files of a record are read one after the other, and a topic that has grown has the older
+    /// events of a key in another one than the later ones.
+    orders: BTreeMap<(String, i64, String, String), KeyOrder>,
     sagas: BTreeMap<String, Events>,
     last: Option<DateTime<Utc>>,
     audited: Audited,
@@ -203,7 +205,7 @@ impl Book {
             Sighted::Overtaken { by } => self.wrong.push(format!("{at}: {sequence} comes after {by}")),
             Sighted::Forgotten { last } => self.wrong.push(format!("{at}: {sequence} is far behind {last}")),
         }
-        let order = (topic.to_owned(), source.to_owned(), key.to_owned());
+        let order = (topic.to_owned(), partition, source.to_owned(), key.to_owned());
         if !self
             .orders
             .entry(order)
@@ -288,6 +290,18 @@ mod tests {
             line("a", "book.lent", 2, Some(1), 1),
             line("a", "loan.over", 3, Some(2), 2),
             line("b", "loan.begun", 4, Some(3), 3),
+        ];
+        assert_eq!(wrong(&lines), Vec::<String>::new());
+    }
+
+    /// Files are read by partition, and the older events of a key are in the later file.
+    #[test]
+    fn a_topic_that_has_grown_is_not_out_of_order() {
+        let before = |line: String| line.replace("\"partition\":0", "\"partition\":1");
+        let lines = [
+            line("a", "loan.over", 3, None, 2),
+            before(line("a", "loan.begun", 1, None, 0)),
+            before(line("a", "book.lent", 2, Some(1), 1)),
         ];
         assert_eq!(wrong(&lines), Vec::<String>::new());
     }

@@ -26,7 +26,8 @@ pub(crate) async fn replayed(shop: &System, folder: &Path, programs: &Path) -> R
 
 /// What the topics hold, in a folder.
 pub(crate) async fn recorded(shop: &System) -> Result<PathBuf> {
-    let folder = shop.dir().join("replay");
+    // A record has a folder of its own, and others record in this shop as well.
+    let folder = shop.dir().join(format!("replay-{}", uuid::Uuid::new_v4()));
     let at = folder.display().to_string();
     let (code, _, err) = shop.sagactl(&["replay", "record", &at]).await?;
     ensure!(code == 0, "{code}: {err}");

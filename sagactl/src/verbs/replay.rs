@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use chrono::{TimeDelta, Utc};
 use quadrille_contracts::{order, payment, stock};
 use quadrille_process::kafka::KafkaSettings;
+use saga_core::partitioner::partition_for;
 use serde_json::Value;
 
 use crate::audit;
 use crate::failure::{Code, Failure};
-use crate::records::{self, Begin, Range};
+use crate::records::{self, Begin, Range, Record};
 use crate::screen::{self, Output};
 use crate::settings::Settings;
 
@@ -24,6 +25,9 @@ decide otherwise today. Exit code 1 if one would. Card tokens are not recorded."
 
 /// Topics whose key is the order.
 const TOPICS: [&str; 3] = [order::TOPIC, stock::TOPIC, payment::TOPIC];
+
+/// How the name of a file ends that is not whole.
+const DRAFT: &str = "draft";
 
 /// Programs with a participant that can be replayed.
 const PROGRAMS: [&str; 3] = ["order", "inventory", "payment"];
@@ -98,13 +102,14 @@ fn whole(topics: Vec<String>) -> Vec<Stretch> {
 
 /// A saga is in the same partition of each topic, so a file has all of it.
 async fn record(kafka: &KafkaSettings, folder: &Path, topics: &[Stretch]) -> Result<u64, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::new(
-            Code::Internal,
-            format!("cannot write to {}: {error}", folder.display()),
-        )
-    };
-    std::fs::create_dir_all(folder).map_err(failed)?;
+    let failed = cannot_write(folder);
+    std::fs::create_dir_all(folder).map_err(&failed)?;
+    if std::fs::read_dir(folder).map_err(&failed)?.next().is_some() {
+        return Err(Failure::usage(format!(
+            "{} is not empty; a record has a folder of its own, or the two would be replayed as one",
+            folder.display()
+        )));
+    }
     let mut all = None;
     for (topic, _) in topics {
         let partitions = records::partitions(kafka, &kafka.prefixed(topic)).await?;
@@ -114,10 +119,31 @@ async fn record(kafka: &KafkaSettings, folder: &Path, topics: &[Stretch]) -> Res
             )));
         }
     }
+    let mut drafts = Vec::new();
+    let written = write(kafka, folder, topics, all.unwrap_or(0), &mut drafts).await;
+    // Not before the last one is whole: half a record would be replayed as if nothing else had happened.
+    for draft in drafts {
+        match &written {
+            Ok(_) => std::fs::rename(&draft, draft.with_extension("jsonl")).map_err(&failed)?,
+            Err(_) => drop(std::fs::remove_file(draft)),
+        }
+    }
+    written
+}
+
+async fn write(
+    kafka: &KafkaSettings,
+    folder: &Path,
+    topics: &[Stretch],
+    partitions: i32,
+    drafts: &mut Vec<PathBuf>,
+) -> Result<u64, Failure> {
+    let failed = cannot_write(folder);
     let mut written = 0;
-    for partition in 0..all.unwrap_or(0) {
-        let path = folder.join(format!("partition-{partition:03}.jsonl"));
-        let mut file = BufWriter::new(File::create(path).map_err(failed)?);
+    for partition in 0..partitions {
+        let draft = folder.join(format!("partition-{partition:03}.{DRAFT}"));
+        let mut file = BufWriter::new(File::create_new(&draft).map_err(&failed)?);
+        drafts.push(draft);
         for (topic, begins) in topics {
             let begin = begins.as_ref().and_then(|begins| begins.get(&partition));
             let range = Range {
@@ -128,22 +154,58 @@ async fn record(kafka: &KafkaSettings, folder: &Path, topics: &[Stretch]) -> Res
             };
             let mut records = records::read(kafka, range)?;
             while let Some(record) = records.recv().await {
-                writeln!(file, "{}", record?.to_json()).map_err(failed)?;
+                let record = record?;
+                stays_where_it_was(&record, partitions)?;
+                writeln!(file, "{}", record.to_json()).map_err(&failed)?;
                 written += 1;
             }
         }
-        file.flush().map_err(failed)?;
+        file.flush().map_err(&failed)?;
     }
     Ok(written)
+}
+
+fn cannot_write(folder: &Path) -> impl Fn(std::io::Error) -> Failure {
+    move |error| {
+        Failure::new(
+            Code::Internal,
+            format!("cannot write to {}: {error}", folder.display()),
+        )
+    }
+}
+
+/// A topic that has grown has the older events of a saga in another partition than the later ones.
+fn stays_where_it_was(record: &Record, partitions: i32) -> Result<(), Failure> {
+    let Some(key) = &record.key else {
+        return Ok(());
+    };
+    let now = partition_for(key, partitions);
+    if now == record.partition {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Code::No,
+        format!(
+            "{} is of {}, whose records are in partition {now} of {partitions} by now: the topic has grown, and what is in one file \
+             would not be all of a saga. With --hours begin after that",
+            record.place(),
+            record.key_text()
+        ),
+    ))
 }
 
 async fn replay(folder: &Path, programs: &Path, output: Output) -> Result<Code, Failure> {
     let entries = std::fs::read_dir(folder)
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", folder.display())))?;
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
-        .collect();
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let ends_in = |path: &Path, ending: &str| path.extension().is_some_and(|extension| extension == ending);
+    if files.iter().any(|path| ends_in(path, DRAFT)) {
+        return Err(Failure::usage(format!(
+            "the record in {} is not whole: it was interrupted, or is still written",
+            folder.display()
+        )));
+    }
+    files.retain(|path| ends_in(path, "jsonl"));
     files.sort();
     if files.is_empty() {
         return Err(Failure::not_found(format!(

@@ -7,6 +7,9 @@ mod place;
 /// The program, as people and scripts call it.
 mod program;
 
+/// Topics, written to files.
+mod recording;
+
 /// Databases, roles and rights.
 mod migrate;
 
