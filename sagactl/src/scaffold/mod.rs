@@ -147,15 +147,21 @@ pub(crate) fn plan(name: &Name, folder: &Path, quadrille: Option<&Path>) -> Resu
 /// [`Error::There`], [`Error::Write`].
 pub(crate) fn write(plan: &Plan) -> Result<(), Error> {
     let is_new = !plan.folder.exists();
-    let written = write_files(plan);
-    if written.is_err() && is_new {
-        // It was not there before us, so nothing in it is anybody else's.
-        fs::remove_dir_all(&plan.folder).ok();
+    let mut made = Vec::new();
+    let written = write_files(plan, &mut made).and_then(|()| write_workspace(plan));
+    if written.is_err() {
+        for path in made {
+            fs::remove_file(path).ok();
+        }
+        if is_new {
+            // It was not there before us, so nothing in it is anybody else's.
+            fs::remove_dir_all(&plan.folder).ok();
+        }
     }
     written
 }
 
-fn write_files(plan: &Plan) -> Result<(), Error> {
+fn write_files(plan: &Plan, made: &mut Vec<PathBuf>) -> Result<(), Error> {
     for (path, text) in &plan.files {
         let path = plan.folder.join(path);
         let failed = |source: io::Error| match source.kind() {
@@ -169,15 +175,33 @@ fn write_files(plan: &Plan) -> Result<(), Error> {
             fs::create_dir_all(folder).map_err(failed)?;
         }
         let mut file = fs::File::create_new(&path).map_err(failed)?;
+        made.push(path.clone());
         file.write_all(text.as_bytes()).map_err(failed)?;
     }
-    if let Some((path, text)) = &plan.workspace {
-        fs::write(path, text).map_err(|source| Error::Write {
-            path: path.clone(),
-            source,
-        })?;
-    }
     Ok(())
+}
+
+/// Somebody's manifest is never half-written: a draft takes its place.
+fn write_workspace(plan: &Plan) -> Result<(), Error> {
+    let Some((path, text)) = &plan.workspace else {
+        return Ok(());
+    };
+    let draft = path.with_extension("toml.draft");
+    let written = fs::File::create_new(&draft).and_then(|mut file| {
+        let put = file
+            .write_all(text.as_bytes())
+            .and_then(|()| fs::set_permissions(&draft, fs::metadata(path)?.permissions()))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&draft, path));
+        if put.is_err() {
+            fs::remove_file(&draft).ok();
+        }
+        put
+    });
+    written.map_err(|source| Error::Write {
+        path: path.clone(),
+        source,
+    })
 }
 
 /// A folder that is empty may be filled.
@@ -196,6 +220,33 @@ fn is_taken(folder: &Path) -> Result<bool, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_workspace_that_cannot_be_told_leaves_nothing() {
+        let root = std::env::temp_dir().join(format!("quadrille-scaffold-{}", std::process::id()));
+        let folder = root.join("newcomer");
+        fs::create_dir_all(&folder).expect("a folder");
+        let manifest = root.join("Cargo.toml");
+        fs::write(&manifest, "before").expect("a manifest");
+        let plan = |manifest: &Path| Plan {
+            folder: folder.clone(),
+            files: vec![("src/lib.rs".to_owned(), String::new())],
+            workspace: Some((manifest.to_owned(), "after".to_owned())),
+        };
+        let failed = write(&plan(&root.join("nowhere/Cargo.toml")));
+        assert!(matches!(failed, Err(Error::Write { .. })), "{failed:?}");
+        assert!(!folder.join("src/lib.rs").exists(), "a file was left");
+        // Somebody else's draft is not touched.
+        let draft = root.join("Cargo.toml.draft");
+        fs::write(&draft, "somebody's").expect("a draft");
+        assert!(write(&plan(&manifest)).is_err());
+        assert_eq!(fs::read_to_string(&manifest).expect("it is there"), "before");
+        fs::remove_file(&draft).expect("it is there");
+        write(&plan(&manifest)).expect("nothing is in the way");
+        assert_eq!(fs::read_to_string(&manifest).expect("it is there"), "after");
+        assert!(!draft.exists(), "a draft was left");
+        fs::remove_dir_all(root).expect("it is ours");
+    }
 
     /// A file that was forgotten in the list would be missing in each new participant.
     #[test]
