@@ -12,6 +12,9 @@ use crate::settings::Settings;
 /// How long a connection may take, and how long an answer.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// How often a connection that is in use is asked whether it is alive, and how long it may take to say so.
+const ALIVE_EVERY: Duration = Duration::from_secs(20);
+const ALIVE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A connection to a service. `key` is `ORDER_GRPC` and so on.
 pub(crate) async fn connect(settings: &Settings, key: &str) -> Result<Channel, Failure> {
@@ -21,6 +24,9 @@ pub(crate) async fn connect(settings: &Settings, key: &str) -> Result<Channel, F
     endpoint
         .connect_timeout(CONNECT_WITHIN)
         .tcp_nodelay(true)
+        // A stream on which nothing happens is otherwise silent for ever once whoever is between us has forgotten it.
+        .http2_keep_alive_interval(ALIVE_EVERY)
+        .keep_alive_timeout(ALIVE_WITHIN)
         .connect()
         .await
         .map_err(|error| {

@@ -181,8 +181,13 @@ async fn watch(
     heard: &mut Instant,
 ) -> Result<(), Failure> {
     let mut changes = orders.watch(order.to_owned()).await?;
-    while let Some(change) = changes.next().await? {
+    loop {
+        let change = changes.next().await;
+        // Even if it says that the stream broke: an order may be silent for a day, and the service was there until now.
         *heard = Instant::now();
+        let Some(change) = change? else {
+            break;
+        };
         if change.event.is_some() || last.as_ref() != Some(&change.order) {
             screen::show_line(output, &change, view::change);
         }
