@@ -8,6 +8,16 @@ use super::{Error, Say, Target, scram};
 /// at once with "tuple concurrently updated".
 const LOCK: &str = "select pg_advisory_lock(hashtextextended('quadrille.migrate', 0))";
 
+const TRY_LOCK: &str = "select pg_try_advisory_lock(hashtextextended('quadrille.migrate', 0))";
+
+const HOLDER: &str = "\
+wait any longer for somebody else who migrates (select a.* from pg_stat_activity a join pg_locks l using (pid) where \
+l.locktype = 'advisory' and l.granted)";
+
+/// Whoever has set it, in the URL or for his role, knows how long he would wait.
+const BOUND: &str = "\
+select set_config('lock_timeout', coalesce(nullif(current_setting('lock_timeout'), '0'), '10min'), false)";
+
 const ROLE_EXISTS: &str = "select exists (select from pg_roles where rolname = $1)";
 
 const DATABASE_EXISTS: &str = "select exists (select from pg_database where datname = $1)";
@@ -26,8 +36,7 @@ pub(super) async fn run(
     say: Say<'_>,
 ) -> Result<(), Error> {
     let mut server = Server::connect(admin).await?;
-    // Held until the connection ends, whatever comes.
-    server.run("wait for others who migrate", LOCK).await?;
+    server.take_turn(say).await?;
     for database in wanted {
         let made = server.make_roles(database, target).await?;
         let name = target.name(database);
@@ -59,6 +68,22 @@ impl Server {
             source,
         })?;
         Ok(Self { connection })
+    }
+
+    /// Held until the connection ends, whatever comes.
+    async fn take_turn(&mut self, say: Say<'_>) -> Result<(), Error> {
+        let is_ours = sqlx::query_scalar(TRY_LOCK).fetch_one(&mut self.connection).await;
+        if is_ours.map_err(refused("take turns with others who migrate"))? {
+            return Ok(());
+        }
+        let bound: String = sqlx::query_scalar(BOUND)
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(refused("bound a wait"))?;
+        say(&format!(
+            "somebody else migrates on this server; waiting at most {bound} (lock_timeout)"
+        ));
+        self.run(HOLDER, LOCK).await
     }
 
     async fn close(self) {

@@ -86,6 +86,47 @@ async fn nobody_is_waited_for_where_nothing_is_to_be_changed() {
     migration.commit().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_who_migrates_for_ever_is_waited_for_and_named() {
+    let mut place = Place::new();
+    // Of one's own: other tests migrate on this server, and would wait as well.
+    let stack = tokio::task::spawn_blocking(TestStack::private)
+        .await
+        .unwrap()
+        .unwrap();
+    place.target.admin_url = stack.addresses().postgres_admin_url.parse().unwrap();
+    let mut somebody = PgConnection::connect(&stack.addresses().postgres_admin_url)
+        .await
+        .unwrap();
+    sqlx::query("select pg_advisory_lock(hashtextextended('quadrille.migrate', 0))")
+        .execute(&mut somebody)
+        .await
+        .unwrap();
+    sqlx::query("alter role postgres set lock_timeout = '300ms'")
+        .execute(&mut somebody)
+        .await
+        .unwrap();
+    let said = Mutex::new(Vec::new());
+    let say = |text: &str| said.lock().unwrap().push(text.to_owned());
+    let error = databases(&place.target, &only(&["order"]), &say)
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("cannot wait any longer for somebody else who migrates"),
+        "{error}"
+    );
+    assert_eq!(
+        said.into_inner().unwrap(),
+        ["somebody else migrates on this server; waiting at most 300ms (lock_timeout)"]
+    );
+    somebody.close().await.unwrap();
+    databases(&place.target, &only(&["order"]), &|_| {})
+        .await
+        .unwrap();
+}
+
 /// As a database comes from PostgreSQL 14 or older, by an upgrade or from a dump.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_that_was_open_to_everybody_is_closed() {
