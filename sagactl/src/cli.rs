@@ -115,9 +115,8 @@ pub fn run() -> ExitCode {
 }
 
 async fn act(cli: Cli) -> Result<Code, Failure> {
-    let mut settings = Settings::find();
+    let mut settings = Settings::find(cli.shared.prefix.as_deref());
     settings.flag("KAFKA_BROKERS", cli.shared.kafka_brokers.as_deref());
-    settings.flag("PREFIX", cli.shared.prefix.as_deref());
     let output = cli.shared.output;
     match cli.verb {
         Verb::Product(arguments) => verbs::product::run(arguments, settings, output).await,

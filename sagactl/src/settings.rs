@@ -18,17 +18,19 @@ pub(crate) struct Settings {
 const PREFIX: &str = "SAGACTL";
 
 impl Settings {
-    /// Reads the environment and looks for a local stack.
-    pub(crate) fn find() -> Self {
-        let mut settings = Self::default();
-        if let Some(stack) = std::env::current_dir().ok().and_then(|here| checkout(&here)) {
-            settings.pairs.extend(local_stack(&stack));
-        }
+    /// Reads the environment and looks for a local stack, whose databases are named with the prefix.
+    pub(crate) fn find(prefix: Option<&str>) -> Self {
         // A variable that is not UTF-8 is none of ours.
         let own = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(_, value)| !value.trim().is_empty());
-        settings.pairs.extend(own);
+        let mut settings = Self { pairs: own.collect() };
+        settings.flag("PREFIX", prefix);
+        if let Some(stack) = std::env::current_dir().ok().and_then(|here| checkout(&here)) {
+            for (key, value) in local_stack(&stack, settings.prefix()) {
+                settings.pairs.entry(key).or_insert(value);
+            }
+        }
         settings
     }
 
@@ -78,7 +80,7 @@ fn checkout(here: &Path) -> Option<PathBuf> {
 
 /// What `local-stack env` would print, as far as its files tell. Servers that were given to it are known to
 /// `local-stack run` alone.
-fn local_stack(state: &Path) -> Vec<(String, String)> {
+fn local_stack(state: &Path, prefix: &str) -> Vec<(String, String)> {
     let read = |name: &str| -> Value {
         std::fs::read_to_string(state.join(name))
             .ok()
@@ -89,13 +91,13 @@ fn local_stack(state: &Path) -> Vec<(String, String)> {
     let Some(base) = ports["base"].as_u64() else {
         return Vec::new();
     };
-    defaults(base, &secrets)
+    defaults(base, &secrets, prefix)
 }
 
 /// (service, distance of its gRPC port from the base)
 const GRPC: [(&str, u64); 4] = [("product", 10), ("order", 12), ("inventory", 14), ("payment", 16)];
 
-fn defaults(base: u64, secrets: &Value) -> Vec<(String, String)> {
+fn defaults(base: u64, secrets: &Value, prefix: &str) -> Vec<(String, String)> {
     let at = |offset: u64| format!("127.0.0.1:{}", base + offset);
     let mut pairs = vec![
         ("QUADRILLE_KAFKA_BROKERS".to_owned(), at(1)),
@@ -109,7 +111,7 @@ fn defaults(base: u64, secrets: &Value) -> Vec<(String, String)> {
         let own = service.to_ascii_uppercase();
         pairs.push((format!("QUADRILLE_{own}_GRPC"), format!("http://{}", at(offset))));
         if let Some(password) = secrets["roles"][format!("{service}_ops")].as_str() {
-            let url = format!("postgres://{service}_ops:{password}@{}/{service}", at(0));
+            let url = format!("postgres://{service}_ops:{password}@{}/{prefix}{service}", at(0));
             pairs.push((format!("QUADRILLE_{own}_OPS_URL"), url));
         }
     }
@@ -148,12 +150,17 @@ mod tests {
     #[test]
     fn a_local_stack_says_where_it_is() {
         let secrets = serde_json::json!({"roles": {"order_ops": "geheim"}, "provider_key": "key"});
-        let pairs: BTreeMap<_, _> = defaults(17_500, &secrets).into_iter().collect();
+        let pairs: BTreeMap<_, _> = defaults(17_500, &secrets, "").into_iter().collect();
         assert_eq!(pairs["QUADRILLE_ORDER_GRPC"], "http://127.0.0.1:17512");
         assert_eq!(
             pairs["QUADRILLE_ORDER_OPS_URL"],
             "postgres://order_ops:geheim@127.0.0.1:17500/order"
         );
         assert!(!pairs.contains_key("QUADRILLE_PAYMENT_OPS_URL"));
+        let pairs: BTreeMap<_, _> = defaults(17_500, &secrets, "mine-").into_iter().collect();
+        assert_eq!(
+            pairs["QUADRILLE_ORDER_OPS_URL"],
+            "postgres://order_ops:geheim@127.0.0.1:17500/mine-order"
+        );
     }
 }
