@@ -110,6 +110,13 @@ pub(crate) fn lock(path: &Path, what: &str) -> Result<File, StackError> {
     let open = || {
         File::options()
             .create(true)
+/// Gives a folder that is whole the name by which it is looked for.
+pub(crate) fn name_dir(draft: &Path, path: &Path) -> Result<(), StackError> {
+    fs::rename(draft, path).map_err(StackError::io(|| {
+        format!("rename {} to {}", draft.display(), path.display())
+    }))
+}
+
             .truncate(false)
             .write(true)
             .open(path)

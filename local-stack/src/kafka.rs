@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -5,8 +6,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::StackError;
-use crate::artifacts::{Artifacts, run};
-use crate::checkout::make_dir;
+use crate::artifacts::{Artifacts, remove_dir, run};
+use crate::checkout::{make_dir, name_dir};
 use crate::daemon::{Daemon, write_whole};
 use crate::jvm::Jvm;
 use crate::kafka_security::{KafkaSecurity, KafkaUser};
@@ -229,19 +230,32 @@ impl Kafka {
         if self.log_dir().join("meta.properties").is_file() {
             return Ok(());
         }
+        // It gets its name once it is whole: who is interrupted begins anew.
+        let unfinished = self.log_dir().with_extension("unfinished");
+        remove_dir(&unfinished)?;
+        let of_unfinished = properties.with_extension("unfinished");
+        let text = fs::read_to_string(properties)
+            .map_err(StackError::io(|| format!("read {}", properties.display())))?;
+        let folder = |of: &Path| format!("log.dirs={}\n", of.display());
+        write_whole(
+            &of_unfinished,
+            text.replace(&folder(&self.log_dir()), &folder(&unfinished))
+                .as_bytes(),
+        )?;
         // 16 bytes in base64: 21 characters of any kind and one with four bits of padding.
         let cluster_id = format!("{}A", &random_hex()?[..21]);
         let mut command = self.command("kafka.tools.StorageTool");
         command
             .args(["format", "--cluster-id", &cluster_id, "--config"])
-            .arg(properties)
+            .arg(&of_unfinished)
             .args(
                 self.settings
                     .security
                     .iter()
                     .flat_map(KafkaSecurity::format_arguments),
             );
-        run("format Kafka's folder", &mut command).map(drop)
+        run("format Kafka's folder", &mut command)?;
+        name_dir(&unfinished, &self.log_dir())
     }
 
     fn command(&self, class: &str) -> Command {

@@ -8,8 +8,8 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::StackError;
 use crate::account::Account;
-use crate::artifacts::{Artifacts, run};
-use crate::checkout::make_dir;
+use crate::artifacts::{Artifacts, remove_dir, run};
+use crate::checkout::{make_dir, name_dir};
 use crate::daemon::{Daemon, children_of, start_time, write_whole};
 use crate::probe;
 use crate::tls::Identity;
@@ -226,22 +226,25 @@ impl Postgres {
         if data.join("PG_VERSION").is_file() {
             return Ok(());
         }
-        make_dir(data)?;
+        // It gets its name once it is whole: who is interrupted begins anew.
+        let unfinished = data.with_extension("unfinished");
+        remove_dir(&unfinished)?;
+        make_dir(&unfinished)?;
         if let Some(account) = &self.account {
-            account.own(data)?;
+            account.own(&unfinished)?;
         }
-        set_mode(data, 0o700)?;
+        set_mode(&unfinished, 0o700)?;
         let password_file = data.with_extension("password");
         self.write_owned(&password_file, &format!("{}\n", self.settings.password))?;
         let mut command = Command::new(self.programs.join("initdb"));
         command
             .arg("--pgdata")
-            .arg(data)
+            .arg(&unfinished)
             .arg("--pwfile")
             .arg(&password_file)
             .args(["--username=postgres", "--auth=scram-sha-256"])
             .args(TEXTS)
-            .current_dir(data);
+            .current_dir(&unfinished);
         if !self.settings.fsync {
             command.arg("--no-sync");
         }
@@ -250,10 +253,11 @@ impl Postgres {
         fs::remove_file(&password_file)
             .map_err(StackError::io(|| format!("remove {}", password_file.display())))?;
         made?;
-        let main = data.join("postgresql.conf");
+        let main = unfinished.join("postgresql.conf");
         let text =
             fs::read_to_string(&main).map_err(StackError::io(|| format!("read {}", main.display())))?;
-        self.write_owned(&main, &format!("{text}\ninclude = 'quadrille.conf'\n"))
+        self.write_owned(&main, &format!("{text}\ninclude = 'quadrille.conf'\n"))?;
+        name_dir(&unfinished, data)
     }
 
     /// Written anew at each start, so that a changed setting reaches data directories that are already there.

@@ -23,6 +23,10 @@ fn a_stack_comes_up_survives_and_goes() -> anyhow::Result<()> {
     // Somebody else has a port of the first base: the next base is taken. (If it is taken already, so much the better.)
     let _taken = TcpListener::bind("127.0.0.1:17401");
     let checkout = Checkout::new()?;
+    // Left by a start that was interrupted.
+    for half in ["postgres.unfinished/base", "kafka/segments.unfinished/half"] {
+        fs::create_dir_all(checkout.root.join(".local/data").join(half))?;
+    }
     let first = up(&checkout)?;
     let kafka = checkout.variable("QUADRILLE_KAFKA_BROKERS")?;
     let postgres = checkout.variable("QUADRILLE_POSTGRES_URL")?;
