@@ -65,6 +65,11 @@ impl Checkout {
         self.root.join("deploy/native/debezium/pom.xml")
     }
 
+    /// Held while something is started or stopped, so that two of us do not do it at the same time.
+    pub(crate) fn hold(&self) -> Result<File, StackError> {
+        lock(&self.state().join("lock"), "local-stack")
+    }
+
     /// Kafka's log settings.
     pub fn log4j(&self) -> PathBuf {
         self.root.join("deploy/native/log4j2.properties")
@@ -105,11 +110,6 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), StackError> {
     fs::create_dir_all(path).map_err(StackError::io(|| format!("create {}", path.display())))
 }
 
-/// Waits for the lock of `path`; it is held until the file is dropped, or this process ends however it ends.
-pub(crate) fn lock(path: &Path, what: &str) -> Result<File, StackError> {
-    let open = || {
-        File::options()
-            .create(true)
 /// Gives a folder that is whole the name by which it is looked for.
 pub(crate) fn name_dir(draft: &Path, path: &Path) -> Result<(), StackError> {
     fs::rename(draft, path).map_err(StackError::io(|| {
@@ -117,6 +117,11 @@ pub(crate) fn name_dir(draft: &Path, path: &Path) -> Result<(), StackError> {
     }))
 }
 
+/// Waits for the lock of `path`; it is held until the file is dropped, or this process ends however it ends.
+pub(crate) fn lock(path: &Path, what: &str) -> Result<File, StackError> {
+    let open = || {
+        File::options()
+            .create(true)
             .truncate(false)
             .write(true)
             .open(path)

@@ -2,7 +2,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 
 use crate::StackError;
-use crate::checkout::{Checkout, lock, make_dir};
+use crate::checkout::{Checkout, make_dir};
 use crate::compose;
 use crate::daemon::Daemon;
 use crate::parts::{Part, Placement, Way, Wishes};
@@ -42,7 +42,7 @@ impl LocalStack {
         for dir in ["pids", "logs", "data"] {
             make_dir(&checkout.state().join(dir))?;
         }
-        let held = lock(&checkout.state().join("lock"), "local-stack")?;
+        let held = checkout.hold()?;
         let ports = Ports::choose(&checkout, !running(&checkout).is_empty())?;
         let secrets = Secrets::keep(&checkout)?;
         let placement = Placement::choose(&checkout, ports, wishes)?;
@@ -56,7 +56,20 @@ impl LocalStack {
         })
     }
 
-    /// The stack of the last start, to look at it or to change one part of it.
+    /// The stack of the last start, to change one part of it: nobody else starts or stops anything meanwhile.
+    ///
+    /// # Errors
+    /// [`StackError::Unavailable`] if there was none.
+    pub fn held() -> Result<Self, StackError> {
+        // What is read before the lock is ours may be of the start before.
+        let held = Self::kept()?.checkout.hold()?;
+        Ok(Self {
+            _lock: Some(held),
+            ..Self::kept()?
+        })
+    }
+
+    /// The stack of the last start, to look at it.
     ///
     /// # Errors
     /// [`StackError::Unavailable`] if there was none.

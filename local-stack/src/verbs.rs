@@ -114,12 +114,12 @@ pub(crate) fn run(command: &[OsString]) -> Outcome {
 }
 
 pub(crate) fn start(name: &str) -> Outcome {
-    start_one(&LocalStack::kept()?, name)?;
+    start_one(&LocalStack::held()?, name)?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) fn restart(name: &str) -> Outcome {
-    let stack = LocalStack::kept()?;
+    let stack = LocalStack::held()?;
     must_be_ours(&stack, name)?;
     stack.stop(name)?;
     start_one(&stack, name)?;
@@ -127,7 +127,7 @@ pub(crate) fn restart(name: &str) -> Outcome {
 }
 
 pub(crate) fn kill(name: &str, nine: bool) -> Outcome {
-    let stack = LocalStack::kept()?;
+    let stack = LocalStack::held()?;
     must_be_ours(&stack, name)?;
     let (signal, said) = if nine {
         (Signal::KILL, "SIGKILL")

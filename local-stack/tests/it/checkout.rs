@@ -31,6 +31,11 @@ impl Checkout {
     }
 
     pub(crate) fn local_stack(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        Ok(self.command(arguments).output()?)
+    }
+
+    /// A verb, to be started.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_local-stack"));
         command.args(arguments).env("QUADRILLE_ROOT", &self.root);
         // Programs of this checkout go into it.
@@ -50,7 +55,7 @@ impl Checkout {
             command.env_remove(format!("QUADRILLE_{given}"));
         }
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
-        Ok(command.output()?)
+        command
     }
 
     /// What it printed; the test fails if the verb did.

@@ -1,11 +1,13 @@
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 
 use local_stack::TestStack;
 
 use crate::checkout::{Checkout, said};
+use crate::comes_to_be_well;
 
 /// Stands for a service: says what it was told, and answers everything on its admin port with 200.
-use crate::comes_to_be_well;
 const SERVICE: &str = r#"
 use std::io::{Read, Write};
 fn main() {
@@ -68,6 +70,27 @@ fn pid_of(checkout: &Checkout, name: &str) -> anyhow::Result<String> {
     Ok(file.lines().next().unwrap().to_owned())
 }
 
+/// Whoever starts or stops something has the lock.
+fn a_verb_waits_for_whoever_is_at_work(checkout: &Checkout) -> anyhow::Result<()> {
+    let held = fs::File::options()
+        .write(true)
+        .open(checkout.root.join(".local/lock"))?;
+    held.lock()?;
+    let mut kill = checkout
+        .command(&["kill", "order", "-9"])
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut said = BufReader::new(kill.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line)?;
+    assert!(line.contains("waiting for another process"), "{line}");
+    let pid = pid_of(checkout, "order")?;
+    assert!(fs::exists(format!("/proc/{pid}"))?, "it was killed all the same");
+    drop(held);
+    assert!(kill.wait()?.success());
+    Ok(())
+}
+
 #[test]
 fn a_service_is_built_told_where_things_are_and_can_be_killed() -> anyhow::Result<()> {
     let checkout = with_an_order_service()?;
@@ -102,6 +125,9 @@ fn a_service_is_built_told_where_things_are_and_can_be_killed() -> anyhow::Resul
         !log.contains("postgres://postgres:"),
         "the superuser's password came through: {log}"
     );
+
+    a_verb_waits_for_whoever_is_at_work(&checkout)?;
+    checkout.succeeds(&["start", "order"])?;
 
     let pid = pid_of(&checkout, "order")?;
     checkout.succeeds(&["up", "--native"])?;
