@@ -1,4 +1,5 @@
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::StackError;
 use crate::checkout::Checkout;
@@ -6,19 +7,46 @@ use crate::parts::Part;
 use crate::ports::{Ports, offset};
 use crate::secrets::{Secrets, write_private};
 use crate::services::SERVICES;
+use crate::wait::{Look, until};
+
+/// How long an engine may take to answer; one that is stuck is as good as none.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whether a Docker engine answers and has Compose.
 pub(crate) fn engine_answers() -> bool {
     let succeeds = |arguments: &[&str]| {
         let mut command = Command::new("docker");
-        let quiet = command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        quiet.status().is_ok_and(|status| status.success())
+        succeeds_within(command.args(arguments), ANSWER_WITHIN)
     };
     succeeds(&["info"]) && succeeds(&["compose", "version"])
+}
+
+fn succeeds_within(command: &mut Command, limit: Duration) -> bool {
+    let quiet = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let Ok(mut child) = quiet.spawn() else {
+        return false;
+    };
+    let mut ended = None;
+    let answered = until(
+        &format!("{} to answer", command.get_program().display()),
+        limit,
+        || match child.try_wait() {
+            Ok(None) => Look::NotYet("it does not".to_owned()),
+            Ok(Some(status)) => {
+                ended = Some(status);
+                Look::Ready
+            }
+            Err(_) => Look::Ready,
+        },
+    );
+    if let Err(error) = answered {
+        eprintln!("  {error}");
+        child.kill().and_then(|()| child.wait()).ok();
+    }
+    ended.is_some_and(|status| status.success())
 }
 
 /// Starts containers and waits until their health checks pass.
@@ -130,6 +158,20 @@ pub(crate) fn visibly(doing: &str, command: &mut Command) -> Result<(), StackErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_does_not_answer_in_time_is_as_good_as_none() {
+        let limit = Duration::from_secs(120);
+        assert!(succeeds_within(&mut Command::new("true"), limit));
+        assert!(!succeeds_within(&mut Command::new("false"), limit));
+        assert!(!succeeds_within(
+            &mut Command::new("there-is-no-such-program"),
+            limit
+        ));
+        let begun = std::time::Instant::now();
+        let stuck = succeeds_within(Command::new("sleep").arg("600"), Duration::from_millis(50));
+        assert!(!stuck && begun.elapsed() < limit, "it was waited for");
+    }
     use crate::postgres::TEXTS;
     use crate::services::ROLES;
 
