@@ -25,10 +25,14 @@ use crate::parked::Parked;
 use crate::ring::Ring;
 use crate::sending::{Cut, Rejected, Sending};
 use crate::state::Shared;
+use places::{is_before, is_of, position_of};
 use transacting::Transacting;
 
 /// In transactions.
 mod transacting;
+
+/// Positions as consumers know them.
+mod places;
 
 /// Hands windows over, one after the other, to one producer at a time.
 pub(crate) struct Publisher {
@@ -479,33 +483,4 @@ impl Publisher {
         }
         Ok(())
     }
-}
-
-/// Whether a position that consumers know is one of an earlier window.
-fn is_before(place: Position, window: &Window) -> bool {
-    (place.epoch, i64::try_from(place.window).unwrap_or(i64::MAX)) < (window.epoch, window.number)
-}
-
-/// Whether a position that consumers know is one of the window's.
-fn is_of(place: Position, window: &Window) -> bool {
-    place.epoch == window.epoch && i64::try_from(place.window) == Ok(window.number)
-}
-
-/// Whether a position that consumers know is one of a later window.
-fn is_after(place: Position, window: &Window) -> bool {
-    !is_before(place, window) && !is_of(place, window)
-}
-
-/// As consumers know it.
-fn position_in(window: &Window, position: i64) -> Position {
-    // Neither is ever negative: a clock in microseconds, and a sequence.
-    Position::new(
-        window.epoch,
-        u64::try_from(window.number).unwrap_or(0),
-        u64::try_from(position).unwrap_or(0),
-    )
-}
-
-fn position_of(place: Position) -> i64 {
-    i64::try_from(place.position).unwrap_or(0)
 }

@@ -196,7 +196,10 @@ mod tests {
             Err(Rejection::TooManySignatures)
         );
         // As much as a server lets in.
-        assert_eq!(check(&after(100_000), BODY, NOW), Err(Rejection::TooManySignatures));
+        assert_eq!(
+            check(&after(100_000), BODY, NOW),
+            Err(Rejection::TooManySignatures)
+        );
     }
 
     #[test]

@@ -7,7 +7,8 @@ use rdkafka::producer::Producer as _;
 use saga_core::position::Position;
 use sqlx::postgres::PgConnection;
 
-use super::{Halt, Publisher, is_after, position_in};
+use super::places::{is_after, position_in};
+use super::{Halt, Publisher};
 use crate::fault::{self, Passing, Point};
 use crate::kafka::flight::Tails;
 use crate::kafka::producer::Client;
