@@ -217,7 +217,15 @@ async fn each_role_can_do_its_duty_and_nothing_else() {
         may(false, Duty::Relay, "select * from saga.parked_message"),
         may(false, Duty::Relay, "create table mine (id int)"),
         // An operator looks and mends.
-        may(true, Duty::Operate, "select * from saga.outbox"),
+        may(true, Duty::Operate, "select id, type, headers from saga.outbox"),
+        may(
+            true,
+            Duty::Operate,
+            "select id, kind, last_error from saga.effect",
+        ),
+        // A charge holds the card's token.
+        may(false, Duty::Operate, "select payload from saga.outbox"),
+        may(false, Duty::Operate, "select payload from saga.effect"),
         may(true, Duty::Operate, "select * from saga.relay"),
         may(true, Duty::Operate, "delete from saga.parked_message"),
         may(
