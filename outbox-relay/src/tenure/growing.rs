@@ -66,12 +66,15 @@ impl Tenure {
         cancel: &CancellationToken,
     ) -> Result<bool, OutboxError> {
         let patience = self.options.statement_timeout;
-        let begun = Instant::now();
         let wishes = wishes(&mut self.connection, patience).await?;
         growth.next = LOOK_EVERY;
+        let mut asking = Duration::ZERO;
         for wish in wishes {
             let mut held = false;
-            let reached = match self.is_near(growth, &wish).await {
+            let asked_at = Instant::now();
+            let near = self.is_near(growth, &wish).await;
+            asking += asked_at.elapsed();
+            let reached = match near {
                 Err(not_yet) => Err(not_yet),
                 Ok(()) => {
                     if !self.empty(publisher, ring, cancel).await? {
@@ -99,7 +102,7 @@ impl Tenure {
                 }
             }
         }
-        growth.next = growth.next.max(begun.elapsed() * REST);
+        growth.next = growth.next.max(asking * REST);
         growth.looked = Some(Instant::now());
         Ok(true)
     }
