@@ -221,11 +221,6 @@ impl Shared {
         self.parked.load(Ordering::Relaxed) > 0
     }
 
-    /// How many there are.
-    pub(crate) fn parked(&self) -> usize {
-        self.parked.load(Ordering::Relaxed)
-    }
-
     /// How many events wait with them. Nothing does any more if all was freed while somebody counted.
     #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53")]
     pub(crate) fn set_parked_events(&self, events: i64) {

@@ -87,7 +87,8 @@ pub(crate) struct Target {
 }
 
 /// Looks at the outbox's database and at the broker, as the relay would be configured. Changes nothing (where the relay is
-/// to make transactions, one is begun under a name beside its own), and does not need the lease. Never fails: what cannot be looked at is a finding.
+/// to make transactions, one is begun under a name beside its own), and does not need the lease. Never fails: what cannot
+/// be looked at is a finding.
 pub async fn check(options: &Options) -> Vec<Finding> {
     let mut findings = Vec::new();
     let targets = match look_at_database(options, &mut findings).await {

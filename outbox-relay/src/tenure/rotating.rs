@@ -27,7 +27,7 @@ pub(super) async fn keep_rotating(
     loop {
         tokio::time::sleep(options.rotate_every).await;
         let opened = shared.windows_opened();
-        let asleep = empty_since == Some(opened) && shared.parked() == 0;
+        let asleep = empty_since == Some(opened) && !shared.is_anything_parked();
         if asleep && passed_over < PASSED_OVER {
             passed_over += 1;
             continue;
