@@ -5,11 +5,7 @@ use crate::kiosk::Made;
 use crate::world::{WAITING, World};
 
 pub(crate) fn made(id: &str, n: i32) -> Made {
-    Made {
-        id: id.into(),
-        n,
-        what: String::new(),
-    }
+    made_so(id, n, "")
 }
 
 pub(crate) fn made_so(id: &str, n: i32, what: &str) -> Made {
@@ -308,36 +304,18 @@ async fn a_partition_that_was_paused_when_it_left_is_read_when_it_comes_back() -
 /// What comes faster than it is applied waits in Kafka, not in memory, and everybody can see that it does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_does_not_keep_up_is_not_fed_on() -> Result<()> {
-    let world = World::new().await?;
-    world.run("insert into visit (id) values ('v')").await?;
-    let mut blocker = world.admin.begin().await?;
-    sqlx::query("select from visit for update")
-        .execute(&mut *blocker)
-        .await?;
-    let service = world
-        .start_with(
-            "a",
-            &[
-                ("KIOSK_CONSUMER_WAITING_MAX", "20"),
-                ("KIOSK_CONSUMER_WORKERS", "1"),
-            ],
-        )
-        .await?;
-    for n in 0..400 {
-        world.send_at(&made("v", n), u64::try_from(n)? + 1, None)?;
-    }
-    world.flush()?;
-    // All that this worker reads.
-    service.until_metric(&world, "saga_partitions_held", "4").await?;
-    blocker.rollback().await?;
-    world.until(VISITED, 400).await?;
-    service.until_metric(&world, "saga_partitions_held", "0").await?;
-    service.stop().await
+    held_back(("KIOSK_CONSUMER_WAITING_MAX", "20"), 400, "").await
 }
 
 /// Few records may be many bytes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_is_not_fed_on_by_the_megabyte_either() -> Result<()> {
+    let long = "x".repeat(100_000);
+    held_back(("KIOSK_CONSUMER_WAITING_MAX_BYTES", "1000000"), 40, &long).await
+}
+
+/// A worker that stands still gets more records, each as long as `text`, than `limit` lets wait.
+async fn held_back(limit: (&'static str, &'static str), records: i32, text: &str) -> Result<()> {
     let world = World::new().await?;
     world.run("insert into visit (id) values ('v')").await?;
     let mut blocker = world.admin.begin().await?;
@@ -345,22 +323,16 @@ async fn a_worker_is_not_fed_on_by_the_megabyte_either() -> Result<()> {
         .execute(&mut *blocker)
         .await?;
     let service = world
-        .start_with(
-            "a",
-            &[
-                ("KIOSK_CONSUMER_WAITING_MAX_BYTES", "1000000"),
-                ("KIOSK_CONSUMER_WORKERS", "1"),
-            ],
-        )
+        .start_with("a", &[limit, ("KIOSK_CONSUMER_WORKERS", "1")])
         .await?;
-    let long = "x".repeat(100_000);
-    for n in 0..40 {
-        world.send_at(&made_so("v", n, &long), u64::try_from(n)? + 1, None)?;
+    for n in 0..records {
+        world.send_at(&made_so("v", n, text), u64::try_from(n)? + 1, None)?;
     }
     world.flush()?;
+    // All that this worker reads.
     service.until_metric(&world, "saga_partitions_held", "4").await?;
     blocker.rollback().await?;
-    world.until(VISITED, 40).await?;
+    world.until(VISITED, records.into()).await?;
     service.until_metric(&world, "saga_partitions_held", "0").await?;
     service.stop().await
 }
