@@ -88,6 +88,9 @@ pub struct Options {
     pub chunk_rows: u32,
     /// Bytes of payload and headers that are read at once; one event may go beyond it.
     pub chunk_bytes: u32,
+    /// Rows that one statement looks at, apart from those that it returns: about a second's worth. Between those of a window
+    /// there may be millions that were acknowledged before, or belong to a later one.
+    pub chunk_stride: u32,
     /// Windows that may wait for the broker's acknowledgement.
     pub in_flight_windows: usize,
     /// Events that may wait for the broker's acknowledgement.
@@ -128,10 +131,11 @@ impl Options {
             persist_every: Duration::from_secs(1),
             poll: (Duration::from_millis(1), Duration::from_millis(25)),
             rotate_every: Duration::from_secs(10),
-            chunk_rows: 5_000,
+            chunk_rows: 1_500,
             chunk_bytes: 8 * 1024 * 1024,
+            chunk_stride: 1_000_000,
             in_flight_windows: 8,
-            in_flight_events: 20_000,
+            in_flight_events: 6_000,
             in_flight_bytes: 48 * 1024 * 1024,
             statement_timeout: Duration::from_secs(60),
             finish_within: Duration::from_secs(5),

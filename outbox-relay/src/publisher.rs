@@ -171,6 +171,7 @@ impl Publisher {
         let budget = Budget {
             rows: self.options.chunk_rows,
             bytes: self.options.chunk_bytes,
+            stride: self.options.chunk_stride.max(1),
             patience: self.options.statement_timeout + Duration::from_secs(5),
         };
         self.take_over(connection).await?;

@@ -15,6 +15,8 @@ pub(crate) struct Budget {
     pub(crate) rows: u32,
     /// Of payload and headers; the event that reaches it is still read.
     pub(crate) bytes: u32,
+    /// What one statement looks at apart from that.
+    pub(crate) stride: u32,
     pub(crate) patience: Duration,
 }
 
@@ -76,9 +78,6 @@ fn event(row: &PgRow) -> Result<Event<'_>, sqlx::Error> {
         created_at: row.try_get_unchecked(7)?,
     })
 }
-
-/// Rows that one statement looks at, apart from those that it returns: about a second's worth.
-const STRIDE: i64 = 1_000_000;
 
 /// Reads one window, from a position on, in pieces that fit into memory.
 ///
@@ -146,7 +145,7 @@ impl<'w> Reader<'w> {
             },
         };
         while after < last {
-            let until = last.min(after.saturating_add(STRIDE));
+            let until = last.min(after.saturating_add(self.budget.stride.into()));
             let (chunk, cut) = self
                 .fetch(
                     "reading a piece of a window",
@@ -234,11 +233,11 @@ impl<'w> Reader<'w> {
                 .bind(self.window.after.as_str())
                 .bind(self.window.until.as_str())
                 .bind(self.window.after.running())
-                .bind(STRIDE)
+                .bind(i64::from(self.budget.stride))
                 .fetch_one(&mut *connection),
         )
         .await?;
-        if looked_at < STRIDE {
+        if looked_at < i64::from(self.budget.stride) {
             return Ok(first);
         }
         self.position(sqlx::query_scalar(sql::NEXT_POSITION).bind(0_i64), connection)

@@ -29,6 +29,17 @@ async fn nothing_is_lost_or_reordered_in_small_pieces() -> Result<()> {
     .await
 }
 
+/// A window of which a statement does not see the beginning is read from the front of the outbox, and in several steps from
+/// one of its rows to the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_reordered_in_short_steps() -> Result<()> {
+    everything_arrives(|options| {
+        options.chunk_rows = 3;
+        options.chunk_stride = 2;
+    })
+    .await
+}
+
 /// What was acknowledged is known from where it was resumed, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_that_is_resumed_at_its_end_counts_with_all_its_positions() -> Result<()> {
