@@ -292,14 +292,24 @@ pub(crate) const OLD_PREPARED: &str = "
 select count(*) from pg_prepared_xacts
  where database = current_database() and prepared < clock_timestamp() - interval '1 hour'";
 
-/// For the preflight: topics that events go to, with the largest of the first 100,000 that wait.
+/// For the preflight: topics that events go to, with the largest of the first 100,000 that wait, those of the oldest
+/// transactions: what was acknowledged may be a thousand times as much. Before the first relay everything waits.
 pub(crate) const TARGETS: &str = "
 select coalesce(w.topic, t.topic), t.partitions, w.largest::int8
-  from (select aggregatetype as topic, max(octet_length(aggregateid) + coalesce(octet_length(payload), 0)) as largest
-          from (select aggregatetype, aggregateid, payload from saga.outbox o
-                 where not exists (select from saga.relay r where pg_visible_in_snapshot(o.xid, r.acked_snap))
-                 limit 100000) as waiting
-         group by aggregatetype) as w
+  from (select waiting.topic, max(waiting.bytes) as largest
+          from (select acked_snap from saga.relay
+                 union all
+                select '1:1:'::pg_snapshot where not exists (select from saga.relay)) as r,
+               lateral (
+               (select aggregatetype as topic, octet_length(aggregateid) + coalesce(octet_length(payload), 0) as bytes
+                  from saga.outbox
+                 where xid = any(array(select pg_snapshot_xip(r.acked_snap))) limit 100000)
+                union all
+               (select aggregatetype, octet_length(aggregateid) + coalesce(octet_length(payload), 0)
+                  from saga.outbox
+                 where xid >= pg_snapshot_xmax(r.acked_snap) order by xid limit 100000)
+                limit 100000) as waiting
+         group by waiting.topic) as w
   full join saga.relay_topic t on t.topic = w.topic
  order by 1 limit 1000";
 

@@ -161,7 +161,7 @@ async fn statements_look_at_few_rows_that_are_not_asked_for() -> Result<()> {
 
 /// What was acknowledged may be a thousand times as much as what waits.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_is_a_look_at_what_waits() -> Result<()> {
+async fn the_status_and_the_preflight_look_at_what_waits() -> Result<()> {
     let outbox = Outbox::new().await?;
     let mut owner = outbox.connect("it_migrate").await?;
     let mut slow = outbox.connect("it").await?;
@@ -181,8 +181,11 @@ async fn the_status_is_a_look_at_what_waits() -> Result<()> {
     .await?;
     run(&mut slow, "commit").await?;
     append(&mut owner, "t", "k", "t", None, "{}").await?;
-    let rows = looks_at(&mut configured(&outbox).await?, "STATUS", "").await?;
+    let mut relay = configured(&outbox).await?;
+    let rows = looks_at(&mut relay, "STATUS", "").await?;
     ensure!(rows == 2, "the status looks at {rows} rows");
+    let rows = looks_at(&mut relay, "TARGETS", "").await?;
+    ensure!(rows == 2, "the preflight looks at {rows} rows");
     let status = outbox_relay::status::read(&outbox.options("it_relay")).await?;
     ensure!(status.is_some_and(|status| status.unpublished == 2 && status.oldest.is_some()));
     Ok(())

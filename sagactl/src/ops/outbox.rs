@@ -9,19 +9,23 @@ select source, owner, fence, expires_at > clock_timestamp() as held,
        (extract(epoch from clock_timestamp() - acked_at) * 1000)::int8 as acked_ms_ago
   from saga.relay";
 
-/// Committed, and not acknowledged by the broker. Rows that the acknowledged snapshot sees are left out by the
-/// index on xid; without a relay nothing was acknowledged.
+/// Committed, and not acknowledged by the broker: what the acknowledged snapshot does not see, by the index on xid, those of
+/// the oldest transactions first. Without a relay nothing was acknowledged. No clock has the times at the ends of a calendar.
 const WAITING: &str = "\
 with acked as (
     select coalesce((select acked_snap from saga.relay limit 1), '1:1:'::pg_snapshot) as snap
 ), waiting as (
-    select o.created_at, o.aggregatetype, o.aggregateid, o.type, o.position
-      from saga.outbox o, acked
-     where o.xid >= pg_snapshot_xmin(acked.snap) and not pg_visible_in_snapshot(o.xid, acked.snap)
-     limit 100001
+    (select created_at, aggregatetype, aggregateid, type, position from saga.outbox
+      where xid = any(array(select pg_snapshot_xip(snap) from acked)) limit 100001)
+    union all
+    (select created_at, aggregatetype, aggregateid, type, position from saga.outbox
+      where xid >= pg_snapshot_xmax((select snap from acked)) order by xid limit 100001)
+    limit 100001
 )
 select (select count(*) from waiting),
-       (extract(epoch from clock_timestamp() - w.created_at) * 1000)::int8, w.aggregatetype, w.aggregateid, w.type
+       (extract(epoch from clock_timestamp()
+           - least(greatest(w.created_at, '0001-01-01 00:00:00+00'), '9999-12-31 00:00:00+00')) * 1000)::int8,
+       w.aggregatetype, w.aggregateid, w.type
   from (select * from waiting order by created_at, position limit 1) as w";
 
 const SIZE: &str = "\

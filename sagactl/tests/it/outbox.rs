@@ -44,6 +44,16 @@ async fn an_outbox_shows_what_waits_and_who_publishes_it() {
     );
     sqlx::query(append).execute(&mut service).await.unwrap();
     assert_eq!(status().await["waiting"], 1);
+    // A writer may set any time.
+    let without_a_time = "insert into saga.outbox (id, aggregatetype, aggregateid, type, created_at)
+                          values (gen_random_uuid(), 'order-events', 'o-2', 'order.created', '-infinity')";
+    sqlx::query(without_a_time).execute(&mut service).await.unwrap();
+    let ageless = status().await;
+    assert_eq!(
+        (&ageless["waiting"], &ageless["oldest"]["key"]),
+        (&json!(2), &json!("o-2")),
+        "{ageless}"
+    );
     // A lease that was given up has no end.
     sqlx::query("update saga.relay set expires_at = '-infinity', owner = null")
         .execute(&mut relay)
