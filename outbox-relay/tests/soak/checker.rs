@@ -156,7 +156,8 @@ impl Seen {
         let previous: Option<Position> = header(CE_PREVIOUSSEQUENCE).map(str::parse).transpose()?;
         let id: Uuid = header("ce_id").context("each has an id")?.parse()?;
         let key = std::str::from_utf8(message.key().context("each has a key")?)?;
-        let version: i64 = std::str::from_utf8(message.payload().context("each has a payload")?)?.parse()?;
+        let payload = std::str::from_utf8(message.payload().context("each has a payload")?)?;
+        let version: i64 = payload.trim_end().parse()?;
 
         let number = message.partition();
         let partition = self.partitions.entry(number).or_default();

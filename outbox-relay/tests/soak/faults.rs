@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use super::support::{Outbox, PASSWORD};
-use super::writers::Progress;
+use super::writers::{LARGE_BYTES, Progress};
 
 /// Two processes, of which one has the lease and the other stands by.
 pub struct Relays {
@@ -88,15 +88,17 @@ pub type Injected = (Relays, Vec<(&'static str, u32)>);
 pub struct Faults {
     stack: Arc<TestStack>,
     relays: Relays,
+    topic: String,
     random: StdRng,
     injected: Vec<(&'static str, u32)>,
 }
 
 impl Faults {
-    pub fn new(stack: Arc<TestStack>, relays: Relays, seed: u64) -> Self {
+    pub fn new(stack: Arc<TestStack>, (relays, topic): (Relays, &str), seed: u64) -> Self {
         Self {
             stack,
             relays,
+            topic: topic.to_owned(),
             random: StdRng::seed_from_u64(seed),
             injected: Vec::new(),
         }
@@ -109,7 +111,7 @@ impl Faults {
             let (mut longest_ms, mut rounds) = (1500, 0);
             loop {
                 let enough = |rounds| rounds > 0 && progress.written_all.load(Ordering::Acquire);
-                let mut kinds = vec![0, 0, 0, 0, 0, 1, 2, 2, 3, 3, 4, 5];
+                let mut kinds = vec![0, 0, 0, 0, 0, 1, 2, 2, 3, 3, 4, 5, 6, 6];
                 while !kinds.is_empty() && !enough(rounds) {
                     let kind = kinds.swap_remove(self.random.random_range(0..kinds.len()));
                     // Also while all recover from the last one.
@@ -157,7 +159,7 @@ impl Faults {
                 .await??;
                 "brokers killed"
             }
-            _ => {
+            5 => {
                 let stack = self.stack.clone();
                 tokio::task::spawn_blocking(move || {
                     stack.postgres().stop_immediately()?;
@@ -166,11 +168,25 @@ impl Faults {
                 .await??;
                 "databases crashed"
             }
+            _ => {
+                // Batches are refused as well as events, by a broker that the relay has asked before.
+                let (limit, usual) = (LARGE_BYTES / 2, 1_000_000);
+                self.limit_topic(limit).await?;
+                tokio::time::sleep(Duration::from_millis(self.random.random_range(100..3000))).await;
+                self.limit_topic(usual).await?;
+                "topics refuse what is large"
+            }
         };
         match self.injected.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += 1,
             None => self.injected.push((name, 1)),
         }
         Ok(())
+    }
+
+    async fn limit_topic(&self, bytes: usize) -> Result<()> {
+        let outbox = &self.relays.outbox;
+        let bytes = bytes.to_string();
+        outbox.alter_topic(&self.topic, "max.message.bytes", &bytes).await
     }
 }

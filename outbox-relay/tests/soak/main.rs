@@ -18,6 +18,9 @@ mod writers;
 /// Relays that are killed and frozen, servers that crash.
 mod faults;
 
+/// Who has parked events sent again.
+mod operator;
+
 /// What consumers see, in bounded memory.
 mod checker;
 
@@ -31,6 +34,7 @@ use local_stack::TestStack;
 
 use checker::{Checker, Verdict};
 use faults::{Faults, Relays};
+use operator::Operator;
 use options::Options;
 use support::Outbox;
 use writers::{Progress, Writers};
@@ -73,7 +77,8 @@ async fn soak(options: Options) -> Result<bool> {
     let relays = Relays::start(&outbox).await?;
     let writers = Writers::new(&outbox, &topic, options, progress.clone());
     writers.prepare().await?;
-    let faults = Faults::new(stack.clone(), relays, options.seed).keep_coming(progress.clone());
+    let _operator = Operator::start(&outbox, progress.clone());
+    let faults = Faults::new(stack.clone(), (relays, &topic), options.seed).keep_coming(progress.clone());
 
     let telling = tokio::spawn(tell(progress.clone(), options.events, began));
     let expected = writers.write().await.context("writing")?;
@@ -81,6 +86,10 @@ async fn soak(options: Options) -> Result<bool> {
     let (_relays, injected) = faults.await?.context("injecting faults")?;
     let verdict = checker.finish(&expected).await?;
     telling.abort();
+    println!(
+        "soak: {} parked keys were sent again",
+        progress.replays.load(Ordering::Relaxed)
+    );
     report(&verdict, &injected, began.elapsed());
     Ok(verdict.holds())
 }
