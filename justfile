@@ -104,7 +104,7 @@ model *ARGS: _needs
         *) echo "model: '$1' is none of nothing, deep, explore" >&2; exit 64 ;;
     esac
 
-# Break the shop's decisions on purpose, one mistake at a time, and see which test notices (docs/mutants.md); `mutants --trip`.
+# Break the shop's decisions on purpose, one mistake at a time, and see which test notices (docs/mutants.md); `mutants --trip`, `mutants --relay`.
 mutants *ARGS: _needs
     @failure-tests/mutants/run {{ ARGS }}
 
