@@ -124,11 +124,9 @@ impl Ground {
             let mut first = None;
             loop {
                 let records = records(&consumer, &topic)?;
-                if records > 0 {
-                    first.get_or_insert_with(Instant::now);
-                }
+                let now = Instant::now();
                 if records >= wanted {
-                    return Ok((first.unwrap_or(begun), Instant::now()));
+                    return Ok((first.map_or(begun, |(first, _)| first), now));
                 }
                 if begun.elapsed() > patience {
                     bail!(
@@ -136,11 +134,29 @@ impl Ground {
                         patience.as_secs()
                     );
                 }
-                std::thread::sleep(Duration::from_millis(20));
+                let pause = if records == 0 {
+                    SHORTEST_PAUSE
+                } else {
+                    let (since, seen) = *first.get_or_insert((now, records));
+                    pause(now - since, records - seen, wanted - records)
+                };
+                std::thread::sleep(pause);
             }
         })
         .await?
     }
+}
+
+/// Each look asks the broker twice for each partition. A thousand such questions a second would take half a core from who is
+/// measured.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Half of what is left at this pace, so that the end is seen when it comes.
+fn pause(elapsed: Duration, came: usize, left: usize) -> Duration {
+    let came = u32::try_from(came).unwrap_or(u32::MAX).max(1);
+    let left = u32::try_from(left).unwrap_or(u32::MAX);
+    (elapsed / came * left / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
 }
 
 fn records(consumer: &BaseConsumer, topic: &str) -> Result<usize> {

@@ -9,10 +9,12 @@ use rdkafka::{ClientConfig, Message as _};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
+use crate::crowd::Sessions;
 use crate::ground::{Ground, PAYLOAD};
-use crate::limits;
+use crate::neighbour::Neighbour;
 use crate::report::Report;
 use crate::sample::Sample;
+use crate::{limits, usage};
 
 const TOPIC: &str = "latency";
 
@@ -74,10 +76,17 @@ pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) 
     report.say("limit: 16 writers of one event per transaction, with the relay away");
     let alone = limits::writers(&pool, TOPIC, seconds.min(10)).await?;
     report.add("limit.writers", alone, "tx/s");
+    let sessions = Sessions::after_now(&pool).await?;
     let relay = spawn_relay(ground, &url, Publishing::AtLeastOnce)?;
     report.say("the same writers with the relay at work");
+    let (begun, before) = (Instant::now(), taken(ground, &relay, &sessions, &pool).await?);
     let together = limits::writers(&pool, TOPIC, seconds.min(10)).await?;
+    let taken = taken(ground, &relay, &sessions, &pool)
+        .await?
+        .saturating_sub(before);
+    let cores = taken.as_secs_f64() / begun.elapsed().as_secs_f64();
     report.compare("relay.writers", together, "tx/s", alone, "writers alone");
+    report.add("relay.writers.cores", cores, "cores");
 
     let half = (together / 2.0).min(10_000.0);
     for (label, rate) in [("500", 500.0), ("2000", 2000.0), ("half", half)] {
@@ -103,7 +112,46 @@ pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) 
         }
     }
     drop(relay);
+    beside_neighbour(&pool, (seconds.min(10), cores), (together, alone), report).await
+}
+
+/// What the relay takes from writers apart from cores: beside somebody who takes as many and nothing else, what do they keep?
+#[allow(clippy::float_arithmetic)]
+async fn beside_neighbour(
+    pool: &PgPool,
+    (seconds, cores): (u64, f64),
+    (together, alone): (f64, f64),
+    report: &mut Report,
+) -> Result<()> {
+    report.say(&format!(
+        "the same writers alone once more, and beside a neighbour who takes {cores:.2} cores"
+    ));
+    let alone_again = limits::writers(pool, TOPIC, seconds).await?;
+    let (begun, neighbour) = (Instant::now(), Neighbour::taking(cores));
+    let beside = limits::writers(pool, TOPIC, seconds).await?;
+    let got = neighbour.leave()?.as_secs_f64() / begun.elapsed().as_secs_f64();
+    report.compare(
+        "relay.writers.neighbour",
+        beside,
+        "tx/s",
+        alone_again,
+        "writers alone",
+    );
+    report.add("relay.writers.neighbour.cores", got, "cores");
+    report.compare(
+        "relay.writers.kept",
+        together / alone,
+        "of alone",
+        beside / alone_again,
+        "beside the neighbour",
+    );
     Ok(())
+}
+
+/// Processor time so far of the relay, of its sessions and of the broker.
+async fn taken(ground: &Ground, relay: &Spawned, sessions: &Sessions, pool: &PgPool) -> Result<Duration> {
+    let (_, kafka) = ground.servers()?;
+    Ok(usage::of(relay.id())?.processor + usage::of(kafka)?.processor + sessions.used(pool).await?)
 }
 
 /// How long each event of a paced run took, from when it was to be written.

@@ -19,10 +19,14 @@ mod flat;
 mod ground;
 /// While another session holds a snapshot open.
 mod held;
+/// What an outbox costs that sleeps.
+mod idle;
 /// From commit to consumer.
 mod latency;
 /// What the machine can do: raw producer, COPY, commits.
 mod limits;
+/// Somebody who takes processor time and nothing else.
+mod neighbour;
 /// The same rows through what others use.
 mod peers;
 /// What each process uses per saga.
@@ -60,7 +64,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     after_help = "Figures go to .local/bench/latest.json as well. Run it with --release."
 )]
 pub(crate) struct Options {
-    /// Only figures whose name begins so: relay, relay.drain, relay.latency, relay.transactions, relay.flat, relay.held, peers, saga, audit.
+    /// Only figures whose name begins so: relay, relay.drain, relay.latency, relay.transactions, relay.flat, relay.idle, relay.held, peers, saga, audit.
     only: Option<String>,
     /// Rows of each drain, and events of the audit.
     #[arg(long, default_value_t = 1_000_000)]
@@ -129,6 +133,9 @@ async fn run(options: &Options) -> Result<()> {
         }
         if options.wants("relay.flat") {
             flat::measure(&ground, options.rows, &mut report).await?;
+        }
+        if options.wants("relay.idle") {
+            idle::measure(&ground, &mut report).await?;
         }
         if options.wants("relay.held") {
             held::measure(&ground, options.rows, options.held_rate, &mut report).await?;
