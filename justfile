@@ -6,6 +6,8 @@ export QUADRILLE_ROOT := justfile_directory()
 
 buf_version := "1.75.0"
 asyncapi_parser_version := "3.6.3"
+# The last that says it runs on the Node of Debian.
+asyncapi_cli_version := "4.1.1"
 check_jsonschema_version := "0.39.0"
 stack := "cargo run --quiet --package local-stack --"
 
@@ -183,6 +185,22 @@ asyncapi:
         npm install --prefix .local/npm --no-audit --no-fund --loglevel=error @asyncapi/parser@{{ asyncapi_parser_version }}
     fi
     NODE_PATH=.local/npm/node_modules node .ci/asyncapi.cjs docs/asyncapi.json
+
+# The same with the AsyncAPI CLI, as anybody would; not part of `check`, since it is 1.5 GB and takes two minutes to get.
+asyncapi-cli:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    deploy/native/prerequisites.sh node
+    at=.local/asyncapi-cli
+    if ! grep -q '"version": "{{ asyncapi_cli_version }}"' "$at/node_modules/@asyncapi/cli/package.json" 2>/dev/null; then
+        echo "asyncapi-cli: fetching @asyncapi/cli {{ asyncapi_cli_version }} from npm (1.5 GB)"
+        # One of its parts would fetch a browser.
+        npm install --prefix "$at" --ignore-scripts --no-audit --no-fund --loglevel=error @asyncapi/cli@{{ asyncapi_cli_version }}
+    fi
+    # It would tell its makers of each call.
+    printf '{"analyticsEnabled":"false","infoMessageShown":"true"}\n' > "$at/analytics.json"
+    ASYNCAPI_METRICS_CONFIG_PATH=$at/analytics.json SUPPRESS_NO_CONFIG_WARNING=1 \
+        "$at/node_modules/.bin/asyncapi" validate docs/asyncapi.json
 
 # Check the compose file against the Compose specification, and with Compose where it is; needs no Docker engine.
 compose-check:
