@@ -23,7 +23,7 @@ use crate::topic::Topic;
 
 pub use asyncapi::About;
 pub use finding::{Check, Finding, Unsound};
-pub use graph::Graph;
+pub use graph::{Act, Awaited, Called, Edge, FORMAT, Graph, Heard, Member, Reaction, Told, Undone};
 pub use observed::Observed;
 pub use recorder::{Recorder, TooManyStates};
 pub use watched::Watched;
@@ -189,7 +189,7 @@ impl Choreography {
         tables::write(&self.graph(observed))
     }
 
-    /// The same as data; its JSON is the graph for other tools.
+    /// The same as data, which other tools read as JSON ([`Graph::json`]).
     pub fn graph(&self, observed: &Observed) -> Graph {
         graph::of(self, observed)
     }

@@ -1,29 +1,53 @@
-//! A choreography as plain data.
+//! A choreography as plain data, for other tools: its JSON is a format.
+//!
+//! Everything has its wire name, and everything that is said twice is said the same: `participants` tell step by step what
+//! people read in the tables, and the lists after it say it once more for whoever looks for one kind of thing. A picture
+//! needs `events`, `effects`, `timers` and `compensations`; whoever holds the code against what happens needs `edges`.
 
-use std::collections::BTreeSet;
+use serde::{Deserialize, Serialize};
 
-use serde::Serialize;
+pub(super) use build::of;
 
-use super::causes::{Causes, Said, StepId};
-use super::observed::{Course, Observed};
-use super::{Choreography, Part};
-use crate::effect::Role;
-use crate::input::InputKind;
-use crate::output::OutputKind;
+/// From the types of the participants, and what they were seen to do.
+mod build;
+/// The lists.
+mod lists;
+
+/// The format of a graph's JSON. New members may join it under this name, so readers have to pass over what they do not
+/// know; if one goes or comes to mean something else, the number is another.
+pub const FORMAT: &str = "quadrille-choreography/1";
 
 /// A choreography as data: who hears and says what. Sorted as it was declared, so it is the same in every run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Graph {
+    /// [`FORMAT`].
+    pub format: String,
     /// The system.
     pub name: String,
     /// Who takes part.
     pub participants: Vec<Member>,
     /// What they tell each other.
     pub events: Vec<Told>,
+    /// What they do to the world outside, or ask of it.
+    pub effects: Vec<Called>,
+    /// What they wait for.
+    pub timers: Vec<Awaited>,
+    /// What is undone, by whom and when.
+    pub compensations: Vec<Undone>,
+    /// What is put out on what.
+    pub edges: Vec<Edge>,
+}
+
+impl Graph {
+    /// Its JSON, as it is committed beside the page that people read.
+    pub fn json(&self) -> String {
+        let text = serde_json::to_string_pretty(self).expect("strings, numbers and lists are JSON");
+        text + "\n"
+    }
 }
 
 /// A participant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Its name.
     pub name: String,
@@ -32,7 +56,7 @@ pub struct Member {
 }
 
 /// What a participant does on one input.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reaction {
     /// The input.
     pub on: Heard,
@@ -43,7 +67,7 @@ pub struct Reaction {
 }
 
 /// An input.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Heard {
     /// From another participant, or from elsewhere.
@@ -71,7 +95,7 @@ pub enum Heard {
 }
 
 /// An output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Act {
     /// To whoever hears it.
@@ -106,7 +130,7 @@ pub enum Act {
 }
 
 /// An event, and between whom.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// Wire name.
     pub name: String,
@@ -128,166 +152,62 @@ pub struct Told {
     pub for_observers: Option<String>,
 }
 
-pub(super) fn of(choreography: &Choreography, observed: &Observed) -> Graph {
-    let causes = Causes::of(&choreography.parts, observed);
-    let backward = backward(&causes);
-    let members = choreography.parts.iter().enumerate().map(|(index, part)| Member {
-        name: part.name.to_owned(),
-        steps: steps(
-            choreography,
-            index,
-            part,
-            observed.parts.get(part.name),
-            &backward,
-        ),
-    });
-    let mut events: Vec<Told> = Vec::new();
-    for (index, part) in choreography.parts.iter().enumerate() {
-        for spec in part.says() {
-            let OutputKind::Event {
-                topic,
-                version,
-                key,
-                refuses,
-            } = spec.kind
-            else {
-                continue;
-            };
-            if let Some(known) = events
-                .iter_mut()
-                .find(|event| event.name == spec.name && event.topic == topic)
-            {
-                known.said_by.push(part.name.to_owned());
-                continue;
-            }
-            let hears = |to: &&Part| to.hears().any(|input| super::part::meets(part, spec, to, input));
-            let seen = choreography
-                .observers
-                .iter()
-                .find(|event| event.name == spec.name);
-            events.push(Told {
-                name: spec.name.to_owned(),
-                topic: topic.to_owned(),
-                version,
-                key: key.to_owned(),
-                refuses,
-                backward: backward.contains(&Said {
-                    part: index,
-                    output: spec.variant,
-                }),
-                said_by: vec![part.name.to_owned()],
-                heard_by: choreography
-                    .parts
-                    .iter()
-                    .filter(hears)
-                    .map(|to| to.name.to_owned())
-                    .collect(),
-                for_observers: seen.map(|event| event.why.to_owned()),
-            });
-        }
-    }
-    Graph {
-        name: choreography.name.to_owned(),
-        participants: members.collect(),
-        events,
-    }
+/// An effect of a participant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Called {
+    /// Whose.
+    pub participant: String,
+    /// Wire name.
+    pub name: String,
+    /// It leaves nothing behind.
+    pub asks: bool,
+    /// It belongs to the way back.
+    pub backward: bool,
+    /// Calls before the outcome is unknown.
+    pub attempts: u32,
+    /// On what it is called.
+    pub on: Vec<Heard>,
 }
 
-fn steps(
-    choreography: &Choreography,
-    index: usize,
-    part: &Part,
-    course: Option<&Course>,
-    backward: &BTreeSet<Said>,
-) -> Vec<Reaction> {
-    let act = |on: &str, output: &'static str| {
-        let spec = part.output(output)?;
-        let name = spec.name.to_owned();
-        let backward = backward.contains(&Said { part: index, output });
-        let seen = |cancels: bool| {
-            let mut edges = course.into_iter().flat_map(Course::edges);
-            edges.any(|(at, put)| at == on && put.output == output && put.cancels == cancels)
-        };
-        Some(match spec.kind {
-            OutputKind::Event { refuses, .. } => Act::Event {
-                name,
-                refuses,
-                backward,
-            },
-            OutputKind::Effect { policy, role } => Act::Effect {
-                name,
-                asks: role == Role::Asks,
-                backward,
-                attempts: policy.attempts,
-            },
-            OutputKind::Timer => Act::Timer {
-                name,
-                sets: seen(false),
-                cancels: seen(true),
-            },
-        })
-    };
-    let reaction = |step: &'static crate::Step| {
-        let wire = |output: &&'static str| part.output(output).map(|spec| spec.name.to_owned());
-        Some(Reaction {
-            on: heard(choreography, part, step.on)?,
-            puts_out: step
-                .emits
-                .iter()
-                .filter_map(|output| act(step.on, output))
-                .collect(),
-            undoes: step.undoes.iter().filter_map(wire).collect(),
-        })
-    };
-    part.steps.iter().filter_map(reaction).collect()
+/// A timer of a participant. Its firing is an input of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaited {
+    /// Whose.
+    pub participant: String,
+    /// Wire name.
+    pub name: String,
+    /// On what it was seen to be set.
+    pub set_on: Vec<Heard>,
+    /// On what it was seen to be cancelled.
+    pub cancelled_on: Vec<Heard>,
 }
 
-fn heard(choreography: &Choreography, part: &Part, variant: &str) -> Option<Heard> {
-    let spec = part.input(variant)?;
-    let name = spec.name.to_owned();
-    Some(match spec.kind {
-        InputKind::Event { .. } => Heard::Event { name },
-        InputKind::Command => {
-            let mut entries = choreography.entries.iter();
-            let entry = entries.find(|entry| entry.participant == part.name && entry.command == variant);
-            Heard::Command {
-                name,
-                from: entry.map(|entry| entry.who.to_owned()),
-            }
-        }
-        InputKind::Timer => Heard::Timer { name },
-        InputKind::Result => Heard::Outcome { name },
-    })
+/// A compensation: on an input, a participant undoes what it did before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// Who undoes it.
+    pub participant: String,
+    /// Its event or effect that is undone, by wire name.
+    pub undoes: String,
+    /// On what.
+    pub on: Heard,
+    /// What it may put out then: the event that tells of it, or the effect that does it. By wire name.
+    pub by: Vec<String>,
 }
 
-/// The outputs of the way back: what a step puts out that undoes something, and what comes of nothing else.
-fn backward(causes: &Causes<'_>) -> BTreeSet<Said> {
-    let undoing = |step: &StepId| !causes.step(*step).undoes.is_empty();
-    let all = causes.all_said();
-    let mut back: BTreeSet<Said> = causes
-        .steps()
-        .filter(undoing)
-        .flat_map(|step| causes.puts(step))
-        .copied()
-        .collect();
-    loop {
-        let leads_back = |step: StepId| {
-            let mut before = causes.before(step).peekable();
-            before.peek().is_some() && before.all(|(_, said)| back.contains(&said))
-        };
-        let more: Vec<Said> = all
-            .iter()
-            .filter(|said| !back.contains(said))
-            .filter(|said| {
-                causes
-                    .speakers(**said)
-                    .all(|step| undoing(&step) || leads_back(step))
-            })
-            .copied()
-            .collect();
-        if more.is_empty() {
-            return back;
-        }
-        back.extend(more);
-    }
+/// On an input, a participant puts something out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edge {
+    /// Who.
+    pub participant: String,
+    /// On what.
+    pub on: Heard,
+    /// What it puts out.
+    pub puts_out: Act,
+    /// Who takes it: other participants an event; the participant itself the firing of a timer, or what came of an effect.
+    pub to: Vec<String>,
+    /// `steps!` says so.
+    pub declared: bool,
+    /// A decision was seen to do so.
+    pub observed: bool,
 }

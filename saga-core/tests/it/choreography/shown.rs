@@ -1,6 +1,7 @@
-use saga_core::choreography::About;
+use saga_core::choreography::{About, Graph};
+use serde_json::json;
 
-use super::cast::SOUND;
+use super::cast::{BOASTING, SOUND, UNDECLARED};
 use super::{library, seen};
 
 #[test]
@@ -52,6 +53,65 @@ fn the_graph_is_data() {
     assert_eq!(back["backward"], true);
     assert_eq!(back["for_observers"], "whoever sorts the shelves");
     assert_eq!(json["events"][0]["heard_by"][0], "shelf");
+}
+
+#[test]
+fn the_graph_is_a_format_that_others_read() {
+    let graph = library::<SOUND, SOUND>().graph(&seen::<SOUND, SOUND>());
+    let text = graph.json();
+    assert!(
+        text.starts_with("{\n  \"format\": \"quadrille-choreography/1\",\n"),
+        "{text}"
+    );
+    assert_eq!(
+        serde_json::from_str::<Graph>(&text).expect("it reads what it wrote"),
+        graph
+    );
+
+    let json: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    let lend = json!({"kind": "command", "name": "lend", "from": "a reader"});
+    assert_eq!(json["timers"][0]["set_on"], json!([lend]));
+    assert_eq!(json["timers"][0]["cancelled_on"][0]["kind"], "event");
+    let undone = &json["compensations"][0];
+    assert_eq!(
+        (&undone["participant"], &undone["undoes"]),
+        (&json!("desk"), &json!("loan.requested"))
+    );
+    let edge = &json["edges"][0];
+    assert_eq!(edge["on"], lend);
+    assert_eq!(edge["puts_out"]["name"], "loan.requested");
+    assert_eq!(edge["to"], json!(["shelf"]));
+    for edge in json["edges"].as_array().expect("edges") {
+        assert_eq!(
+            (&edge["declared"], &edge["observed"]),
+            (&json!(true), &json!(true)),
+            "{edge}"
+        );
+    }
+}
+
+#[test]
+fn an_edge_says_whether_it_is_declared_and_whether_it_happens() {
+    let apart = |graph: Graph| -> Vec<(String, bool, bool)> {
+        let edges = graph.edges.iter();
+        let apart = edges.filter(|edge| edge.declared != edge.observed);
+        apart
+            .map(|edge| {
+                let what = format!("{}: {:?} → {:?}", edge.participant, edge.on, edge.puts_out);
+                (what, edge.declared, edge.observed)
+            })
+            .collect()
+    };
+    let boasting = apart(library::<BOASTING, SOUND>().graph(&seen::<BOASTING, SOUND>()));
+    assert!(
+        matches!(&boasting[..], [(edge, true, false)] if edge.contains("loan.withdrawn")),
+        "{boasting:?}"
+    );
+    let undeclared = apart(library::<SOUND, UNDECLARED>().graph(&seen::<SOUND, UNDECLARED>()));
+    assert!(
+        matches!(&undeclared[..], [(edge, false, true)] if edge.contains("copy.short")),
+        "{undeclared:?}"
+    );
 }
 
 #[test]
