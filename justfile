@@ -66,7 +66,7 @@ certificate *ARGS: _needs
 chaos *ARGS: _needs
     @cargo run --quiet --release --package failure-tests --bin chaos -- {{ ARGS }}
 
-# Draw the choreography of the shop (docs/choreography.md, docs/asyncapi.json) and check it; `--check` writes nothing.
+# Draw the choreography of the shop (docs/choreography.md, choreography.json, asyncapi.json) and check it; `--check` writes nothing.
 choreography *ARGS: _needs
     #!/usr/bin/env bash
     set -euo pipefail
@@ -77,7 +77,7 @@ choreography *ARGS: _needs
     esac
     cargo test --quiet --package failure-tests --test model -- --nocapture choreography
     {{ just_executable() }} --justfile {{ quote(justfile()) }} asyncapi
-    echo "choreography: sound; see docs/choreography.md and docs/asyncapi.json"
+    echo "choreography: sound; see docs/choreography.md, docs/choreography.json and docs/asyncapi.json"
 
 # Write the JSON Schemas of the events (contracts/schemas) and check that nobody's reader breaks; `--check` writes nothing.
 schemas *ARGS: _needs

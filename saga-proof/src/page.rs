@@ -36,6 +36,16 @@ pub fn draw(path: impl AsRef<Path>, of: &Choreography, observed: &Observed) -> R
     is_of_today(path, &(page.trim_end().to_owned() + "\n"))
 }
 
+/// Writes the same as JSON for other tools, in the format of [`Graph`], and compares it likewise.
+///
+/// # Errors
+/// [`Outdated`].
+///
+/// [`Graph`]: saga_core::choreography::Graph
+pub fn data(path: impl AsRef<Path>, of: &Choreography, observed: &Observed) -> Result<(), Outdated> {
+    is_of_today(path, &of.graph(observed).json())
+}
+
 const LEGEND: &str = "
 An arrow is what one participant tells another. Plain arrows lead forward; amber ones say no, and the saga turns back; red dashed ones are
 the way back, on which what was done is undone. Beside a participant stand its deadlines and what it does outside. What it may put out

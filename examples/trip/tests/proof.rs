@@ -86,7 +86,8 @@ fn every_interleaving_ends_well_and_the_choreography_is_sound() -> Result<(), Bo
     let mut seen = one.check()?.observed;
     seen.merge(two.check()?.observed);
     choreography().check(&seen)?;
-    Ok(page::draw("choreography.md", &choreography(), &seen)?)
+    page::draw("choreography.md", &choreography(), &seen)?;
+    Ok(page::data("choreography.json", &choreography(), &seen)?)
 }
 
 #[test]

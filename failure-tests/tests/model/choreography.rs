@@ -84,6 +84,7 @@ fn the_choreography_is_sound_and_its_documents_are_of_today() {
     let mut outdated = Vec::new();
     for (name, text) in [
         ("choreography.md", page(&shop(), &observed)),
+        ("choreography.json", shop().graph(&observed).json()),
         ("asyncapi.json", asyncapi + "\n"),
     ] {
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -131,8 +132,10 @@ const LEGEND: &str = "
 An arrow is what one participant tells another. Plain arrows lead forward; amber ones say no, and the saga turns back; red dashed ones are
 the way back, on which what was done is undone. Beside a participant stand its deadlines and what it does outside.
 
-What `order.cancelled` undoes may be under way when it comes, or may not have begun: that is what the [model](model.md) is for. The events
-as a document for machines: [asyncapi.json](asyncapi.json).
+What `order.cancelled` undoes may be under way when it comes, or may not have begun: that is what the [model](model.md) is for. For machines:
+the events as a document of AsyncAPI 3, [asyncapi.json](asyncapi.json), and all of this page as data, [choreography.json](choreography.json): who takes
+part, events, effects, timers, compensations, and each edge with whether it is declared and whether it was seen. Its members are told in
+`saga_core::choreography::Graph`.
 
 Events that no participant hears, on purpose:
 ";
