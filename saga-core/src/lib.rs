@@ -44,6 +44,8 @@ pub mod replay;
 pub mod retry;
 /// The declared choreography.
 pub mod steps;
+/// Records of a key in several partitions.
+pub mod strands;
 /// Given, when, then.
 pub mod testkit;
 /// What a topic has to be.

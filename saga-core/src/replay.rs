@@ -7,6 +7,9 @@
 //! been ([`Replay::unrecorded`]). If one of these ways leads to exactly the events that were told, the build decides the
 //! same. If none does, the way that led the furthest is the story of the first difference.
 //!
+//! Where a topic grew while a saga was under way, its events stand in two partitions; they are put together by the
+//! positions that the outbox gave them ([`Strands`]), so that the replay is the one of a topic that never grew.
+//!
 //! What this cannot see: effects and timers, which are in no topic, other than by the events that come of them; and a
 //! mistake that is made up for by an answer that was never given.
 
@@ -17,10 +20,13 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::envelope::{CE_CAUSATIONID, CE_DATASCHEMA, CE_ID, CE_TIME, CE_TYPE, schema_version};
+use crate::envelope::{
+    CE_CAUSATIONID, CE_DATASCHEMA, CE_ID, CE_SEQUENCE, CE_SOURCE, CE_TIME, CE_TYPE, schema_version,
+};
 use crate::input::{Inputs as _, topics};
 use crate::output::{OutputKind, Outputs};
 use crate::participant::Participant;
+use crate::strands::{Mark, Strands};
 
 /// Looks for a way through one saga.
 mod search;
@@ -159,7 +165,25 @@ pub struct Sagas<'p, P> {
     /// Topics without prefix.
     hears: Vec<&'static str>,
     tells: Vec<&'static str>,
-    sagas: BTreeMap<String, Recorded>,
+    sagas: BTreeMap<String, Lines>,
+}
+
+/// What was read of one saga so far.
+#[derive(Debug, Default)]
+struct Lines {
+    /// By topic, and by its partitions.
+    heard: Vec<Strands<i64, Told>>,
+    /// By topic and partition: one outbox told all of it, so its positions order that of several topics as well.
+    told: Strands<(String, i64), Told>,
+}
+
+impl Lines {
+    fn recorded(self) -> Recorded {
+        Recorded {
+            heard: self.heard.into_iter().map(Strands::merged).collect(),
+            told: self.told.merged(),
+        }
+    }
 }
 
 /// A line that is no record.
@@ -203,14 +227,18 @@ impl<'p, P: Replay> Sagas<'p, P> {
             return Ok(());
         }
         let saga = self.sagas.entry(key.to_owned()).or_default();
-        saga.heard.resize(self.hears.len(), Vec::new());
-        let events = match heard {
-            Some(index) => &mut saga.heard[index],
-            None => &mut saga.told,
-        };
+        saga.heard.resize_with(self.hears.len(), Strands::default);
+        let partition = record["partition"].as_i64().unwrap_or_default();
         // Published at least once: the copy has the same id.
-        if !events.iter().any(|known| known.id == event.id) {
-            events.push(event);
+        let id = event.id;
+        let is_same = |known: &Told| known.id == id;
+        match heard.map(|index| &mut saga.heard[index]) {
+            Some(heard) if !heard.iter().any(is_same) => heard.push(partition, mark_of(&record), event),
+            None if !saga.told.iter().any(is_same) => {
+                let at = (topic.to_owned(), partition);
+                saga.told.push(at, mark_of(&record), event);
+            }
+            Some(_) | None => {}
         }
         Ok(())
     }
@@ -228,7 +256,8 @@ impl<'p, P: Replay> Sagas<'p, P> {
     /// Replays all of them. What was heard after `settled` may not have been decided when the record ended.
     pub fn replay(self, settled: Option<DateTime<Utc>>) -> Report {
         let mut report = Report::default();
-        for (text, recorded) in &self.sagas {
+        for (text, lines) in self.sagas {
+            let recorded = lines.recorded();
             let all = || recorded.heard.iter().flatten().chain(&recorded.told);
             let Ok(key) = text.parse::<P::Key>() else {
                 continue;
@@ -237,7 +266,7 @@ impl<'p, P: Replay> Sagas<'p, P> {
                 report.cut += 1;
                 continue;
             }
-            match replay(self.participant, &key, recorded, settled) {
+            match replay(self.participant, &key, &recorded, settled) {
                 Outcome::Same { recorded, inferred } => {
                     report.same += 1;
                     report.recorded += recorded;
@@ -246,13 +275,22 @@ impl<'p, P: Replay> Sagas<'p, P> {
                 Outcome::Differs(difference) => {
                     report.differ += 1;
                     if report.stories.len() < STORIES_MAX {
-                        report.stories.push((text.clone(), *difference));
+                        report.stories.push((text, *difference));
                     }
                 }
-                Outcome::Undecided => report.undecided.push(text.clone()),
+                Outcome::Undecided => report.undecided.push(text),
             }
         }
         report
+    }
+}
+
+fn mark_of(record: &Value) -> Mark {
+    let header = |name: &str| record["headers"][name].as_str();
+    Mark {
+        source: header(CE_SOURCE).unwrap_or_default().to_owned(),
+        sequence: header(CE_SEQUENCE).and_then(|text| text.parse().ok()),
+        written: record["timestamp"].as_str().and_then(|time| time.parse().ok()),
     }
 }
 
