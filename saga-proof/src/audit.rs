@@ -12,16 +12,21 @@
 //!     .check(&Recorded::in_folder("recorded")?)?;
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use saga_core::audit::{KeyOrder, Partition, Sighted, Sighting, digest};
-use saga_core::envelope::{CE_ID, CE_PREVIOUSSEQUENCE, CE_REPLAY, CE_SEQUENCE, CE_SOURCE, CE_TYPE};
+use saga_core::audit::KeyOrder;
+use saga_core::strands::Strands;
 use serde_json::Value;
 
 use crate::record::{RecordError, Recorded};
+
+/// What was read.
+mod book;
+
+use book::{Book, Place, Seen};
 
 /// Discrepancies that are told; there may be more.
 const TOLD_MAX: usize = 100;
@@ -40,7 +45,6 @@ type Claim = Box<dyn Fn(&Events) -> bool>;
 #[derive(Clone, Debug, Default)]
 pub struct Events {
     told: BTreeMap<String, Vec<Value>>,
-    ids: Vec<String>,
     first: Option<DateTime<Utc>>,
 }
 
@@ -60,6 +64,25 @@ pub struct Audited {
 }
 
 impl Events {
+    /// Puts together what the partitions hold of a saga, and says what of it is not in the order of its transactions.
+    fn of(key: &str, records: Strands<Place, Seen>, wrong: &mut Vec<String>) -> Self {
+        let mut events = Self::default();
+        let mut orders: BTreeMap<(String, String), KeyOrder> = BTreeMap::new();
+        let mut ids = BTreeSet::new();
+        for record in records.merged() {
+            let order = orders.entry((record.topic, record.source)).or_default();
+            if !order.take(record.sequence, record.is_replay) {
+                let at = record.at;
+                wrong.push(format!("{at}: {key} is not in the order of its transactions"));
+            }
+            if ids.insert(record.id) {
+                events.first = events.first.into_iter().chain(record.time).min();
+                events.told.entry(record.name).or_default().push(record.data);
+            }
+        }
+        events
+    }
+
     /// Whether this was told.
     pub fn has(&self, event: &str) -> bool {
         self.told.contains_key(event)
@@ -113,7 +136,7 @@ impl Audit {
     /// [`RecordError::Discrepancies`], or why it cannot be read.
     pub fn check(&self, recorded: &Recorded) -> Result<Audited, RecordError> {
         let mut book = Book::default();
-        recorded.lines(|line| book.take(line))?;
+        recorded.records(|record| book.take(record))?;
         self.close(book)
     }
 
@@ -121,7 +144,8 @@ impl Audit {
         let mut wrong = book.wrong;
         let mut audited = book.audited;
         let end = book.last;
-        for (key, saga) in &book.sagas {
+        for (key, records) in book.sagas {
+            let saga = &Events::of(&key, records, &mut wrong);
             let mut tell = |what: String| wrong.push(format!("{key}: {what}"));
             let ends: Vec<&str> = self.ends.iter().copied().filter(|end| saga.has(end)).collect();
             let age = saga
@@ -148,87 +172,6 @@ impl Audit {
     }
 }
 
-/// What was read.
-#[derive(Debug, Default)]
-struct Book {
-    partitions: BTreeMap<(String, i64), Partition>,
-    /// By partition as well: the files of a record are read one after the other, and a topic that has grown has the older
-    /// events of a key in another one than the later ones.
-    orders: BTreeMap<(String, i64, String, String), KeyOrder>,
-    sagas: BTreeMap<String, Events>,
-    last: Option<DateTime<Utc>>,
-    audited: Audited,
-    wrong: Vec<String>,
-}
-
-impl Book {
-    /// `None`: it is no record.
-    fn take(&mut self, line: &str) -> Option<()> {
-        let record: Value = serde_json::from_str(line).ok()?;
-        let header = |name: &str| record["headers"][name].as_str();
-        let topic = record["topic"].as_str()?;
-        let (partition, offset) = (record["partition"].as_i64()?, record["offset"].as_i64()?);
-        let at = format!("{topic}/{partition}@{offset}");
-        self.audited.records += 1;
-        // What did not come through a relay has no position, and is no event of ours.
-        let Some(sequence) = header(CE_SEQUENCE).and_then(|text| text.parse().ok()) else {
-            self.wrong.push(format!("{at}: it has no position"));
-            return Some(());
-        };
-        let (source, key) = (header(CE_SOURCE)?, record["key"].as_str()?);
-        let (id, name) = (header(CE_ID)?, header(CE_TYPE)?);
-        let data = &record["payload"];
-        let sighting = Sighting {
-            source,
-            sequence,
-            previous: header(CE_PREVIOUSSEQUENCE).and_then(|text| text.parse().ok()),
-            digest: digest([id.as_bytes(), data.to_string().as_bytes()]),
-        };
-        let place = (topic.to_owned(), partition);
-        let read = self
-            .partitions
-            .entry(place)
-            .or_insert_with(|| Partition::new(offset == 0));
-        match read.take(&sighting) {
-            Sighted::New => {}
-            Sighted::Again => {
-                self.audited.again += 1;
-                return Some(());
-            }
-            Sighted::AfterHole { previous, .. } => {
-                self.wrong
-                    .push(format!("{at}: what was sent before it, {previous}, is not there"));
-            }
-            Sighted::Altered => self
-                .wrong
-                .push(format!("{at}: {sequence} was there before, with another content")),
-            Sighted::Overtaken { by } => self.wrong.push(format!("{at}: {sequence} comes after {by}")),
-            Sighted::Forgotten { last } => self.wrong.push(format!("{at}: {sequence} is far behind {last}")),
-        }
-        let order = (topic.to_owned(), partition, source.to_owned(), key.to_owned());
-        if !self
-            .orders
-            .entry(order)
-            .or_default()
-            .take(sequence, header(CE_REPLAY).is_some())
-        {
-            self.wrong
-                .push(format!("{at}: {key} is not in the order of its transactions"));
-        }
-        let time = record["timestamp"]
-            .as_str()
-            .and_then(|time| time.parse::<DateTime<Utc>>().ok());
-        self.last = self.last.max(time);
-        let saga = self.sagas.entry(key.to_owned()).or_default();
-        if !saga.ids.iter().any(|known| known == id) {
-            saga.ids.push(id.to_owned());
-            saga.first = saga.first.into_iter().chain(time).min();
-            saga.told.entry(name.to_owned()).or_default().push(data.clone());
-        }
-        Some(())
-    }
-}
-
 impl fmt::Debug for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Audit")
@@ -240,6 +183,7 @@ impl fmt::Debug for Audit {
 
 #[cfg(test)]
 mod tests {
+    use saga_core::envelope::{CE_ID, CE_PREVIOUSSEQUENCE, CE_SEQUENCE, CE_SOURCE, CE_TYPE};
     use serde_json::json;
 
     use super::*;
@@ -255,7 +199,7 @@ mod tests {
     }
 
     /// A record of one partition: position, the one before it, and what it says, so many seconds after noon.
-    fn line(key: &str, name: &str, position: u64, previous: Option<u64>, at: u64) -> String {
+    fn line(key: &str, name: &str, position: u64, previous: Option<u64>, at: u64) -> Value {
         let text = |position: u64| format!("00000001-{position:016x}-{position:016x}");
         let mut headers = json!({
             CE_SEQUENCE: text(position), CE_SOURCE: "/desk", CE_ID: format!("{key}-{name}"), CE_TYPE: name,
@@ -267,10 +211,9 @@ mod tests {
             "topic": "desk-events", "partition": 0, "offset": position - 1, "key": key, "headers": headers,
             "payload": {"loan": key}, "timestamp": format!("2026-01-01T12:{:02}:{:02}Z", at / 60, at % 60),
         })
-        .to_string()
     }
 
-    fn wrong(lines: &[String]) -> Vec<String> {
+    fn wrong(lines: &[Value]) -> Vec<String> {
         let mut book = Book::default();
         for line in lines {
             book.take(line).expect("a record");
@@ -294,10 +237,15 @@ mod tests {
         assert_eq!(wrong(&lines), Vec::<String>::new());
     }
 
-    /// Files are read by partition, and the older events of a key are in the later file.
+    /// As it stood in partition 1 before the topic grew: partitions are read one after the other, and its older events
+    /// are in the later one.
+    fn before(mut line: Value) -> Value {
+        line["partition"] = json!(1);
+        line
+    }
+
     #[test]
     fn a_topic_that_has_grown_is_not_out_of_order() {
-        let before = |line: String| line.replace("\"partition\":0", "\"partition\":1");
         let lines = [
             line("a", "loan.over", 3, None, 2),
             before(line("a", "loan.begun", 1, None, 0)),
@@ -306,9 +254,29 @@ mod tests {
         assert_eq!(wrong(&lines), Vec::<String>::new());
     }
 
+    /// Each partition is in order by itself. Of the three events the one that was told last was committed in the middle,
+    /// or was told before.
+    #[test]
+    fn what_is_out_of_order_is_found_although_the_topic_has_grown() {
+        let at = |window: u64, position: u64| json!(format!("00000001-{window:016x}-{position:016x}"));
+        for sequence in [at(9, 2), at(3, 3)] {
+            let mut last = line("a", "loan.over", 1, None, 2);
+            last["headers"][CE_SEQUENCE] = sequence;
+            let lines = [
+                last,
+                before(line("a", "loan.begun", 1, None, 0)),
+                before(line("a", "book.lent", 3, Some(1), 1)),
+            ];
+            assert_eq!(
+                wrong(&lines),
+                ["desk-events/0@0: a is not in the order of its transactions"]
+            );
+        }
+    }
+
     #[test]
     fn each_discrepancy_is_told() {
-        let cases: [(&[String], &str); 5] = [
+        let cases: [(&[Value], &str); 5] = [
             (
                 &[
                     line("a", "loan.begun", 1, None, 0),

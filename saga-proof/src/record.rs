@@ -1,5 +1,6 @@
 //! What `sagactl replay record` has written, and yesterday's events against today's build.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -7,11 +8,13 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 use saga_core::Participant;
 use saga_core::replay::{Replay, Report, Sagas};
+use serde_json::Value;
 
 /// What was heard in the last so many minutes of a record may not have been decided when it ended.
 const SETTLING: TimeDelta = TimeDelta::minutes(10);
 
-/// A record: files with lines of JSON, each with all partitions of one number, so with all of a saga.
+/// A record: files with lines of JSON, each with all of every saga that is in it. Of a partition whose topic grew some sagas
+/// stay and others went on elsewhere, so its records may be in several files.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     files: Vec<PathBuf>,
@@ -97,10 +100,11 @@ impl Recorded {
         for path in &self.files {
             let mut sagas = Sagas::of(participant);
             let mut last = None;
-            each_line(path, |line| {
-                last = last.max(time(line));
-                sagas.take(line).ok()
-            })?;
+            let mut lines = Lines::of(path)?;
+            while let Some(line) = lines.next()? {
+                last = last.max(time(&line));
+                sagas.take(&line).map_err(|_| lines.wrong())?;
+            }
             report.join(sagas.replay(last.map(|last| last - SETTLING)));
         }
         if let Some((saga, difference)) = report.stories.first() {
@@ -117,30 +121,116 @@ impl Recorded {
         }
     }
 
-    /// Hands over each line.
-    pub(crate) fn lines(&self, mut each: impl FnMut(&str) -> Option<()>) -> Result<(), RecordError> {
-        self.files.iter().try_for_each(|path| each_line(path, &mut each))
+    /// Hands over each record, those of a partition in its order: each file has its part of them in order.
+    pub(crate) fn records(&self, mut each: impl FnMut(&Value) -> Option<()>) -> Result<(), RecordError> {
+        let mut files: Vec<Lines> = self.files.iter().map(Lines::of).collect::<Result<_, _>>()?;
+        let mut heads = BTreeMap::new();
+        for (file, lines) in files.iter_mut().enumerate() {
+            heads.extend(lines.record()?.map(|(place, record)| ((place, file), record)));
+        }
+        while let Some(((_, file), record)) = heads.pop_first() {
+            each(&record).ok_or_else(|| files[file].wrong())?;
+            let next = files[file].record()?;
+            heads.extend(next.map(|(place, record)| ((place, file), record)));
+        }
+        Ok(())
     }
 }
 
-/// `None`: it is no record.
-fn each_line(path: &Path, mut each: impl FnMut(&str) -> Option<()>) -> Result<(), RecordError> {
-    let failed = |source| RecordError::File {
-        path: path.to_owned(),
-        source,
-    };
-    let lines = BufReader::new(File::open(path).map_err(failed)?).lines();
-    for (number, line) in (1..).zip(lines) {
-        each(&line.map_err(failed)?).ok_or_else(|| RecordError::Line {
-            path: path.to_owned(),
-            line: number,
+/// Topic, partition and offset.
+type Place = (String, i64, i64);
+
+/// The lines of one file.
+struct Lines {
+    path: PathBuf,
+    lines: std::io::Lines<BufReader<File>>,
+    number: usize,
+}
+
+impl Lines {
+    fn of(path: &PathBuf) -> Result<Self, RecordError> {
+        let file = File::open(path).map_err(|source| RecordError::File {
+            path: path.clone(),
+            source,
         })?;
+        Ok(Self {
+            path: path.clone(),
+            lines: BufReader::new(file).lines(),
+            number: 0,
+        })
     }
-    Ok(())
+
+    fn next(&mut self) -> Result<Option<String>, RecordError> {
+        self.number += 1;
+        self.lines.next().transpose().map_err(|source| RecordError::File {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn record(&mut self) -> Result<Option<(Place, Value)>, RecordError> {
+        match self.next()? {
+            Some(line) => placed(&line).ok_or_else(|| self.wrong()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The last line is no record.
+    fn wrong(&self) -> RecordError {
+        RecordError::Line {
+            path: self.path.clone(),
+            line: self.number,
+        }
+    }
+}
+
+fn placed(line: &str) -> Option<(Place, Value)> {
+    let record: Value = serde_json::from_str(line).ok()?;
+    let topic = record["topic"].as_str()?.to_owned();
+    let place = (topic, record["partition"].as_i64()?, record["offset"].as_i64()?);
+    Some((place, record))
 }
 
 /// When a record was written.
 fn time(line: &str) -> Option<DateTime<Utc>> {
-    let record: serde_json::Value = serde_json::from_str(line).ok()?;
+    let record: Value = serde_json::from_str(line).ok()?;
     record["timestamp"].as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Partition 3 of a topic that grew: of its records some are of sagas that stayed, others of such that went on in 7.
+    #[test]
+    fn a_partition_is_in_its_order_although_two_files_have_it() {
+        let folder = std::env::temp_dir().join(format!("quadrille-record-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let lines = |records: &[(i64, i64)]| -> String {
+            let line = |(partition, offset): &(i64, i64)| {
+                format!("{{\"topic\": \"t\", \"partition\": {partition}, \"offset\": {offset}}}\n")
+            };
+            records.iter().map(line).collect()
+        };
+        let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("a file");
+        write("partition-003.jsonl", lines(&[(3, 0), (3, 2), (3, 10)]));
+        write("partition-007.jsonl", lines(&[(3, 1), (3, 9), (7, 0)]));
+
+        let recorded = Recorded::in_folder(&folder).expect("it is there");
+        let mut read = Vec::new();
+        let done = recorded.records(|record| {
+            read.push((record["partition"].as_i64()?, record["offset"].as_i64()?));
+            Some(())
+        });
+        done.expect("records");
+        assert_eq!(read, [(3, 0), (3, 1), (3, 2), (3, 9), (3, 10), (7, 0)]);
+
+        write("partition-007.jsonl", lines(&[(3, 1)]) + "{}\n");
+        let wrong = recorded.records(|_| Some(()));
+        assert!(
+            matches!(wrong, Err(RecordError::Line { line: 2, .. })),
+            "{wrong:?}"
+        );
+        std::fs::remove_dir_all(&folder).expect("it was there");
+    }
 }

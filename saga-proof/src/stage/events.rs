@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use saga_core::audit::{KeyOrder, Partition, Sighted, Sighting, digest};
 use saga_core::envelope::{CE_ID, CE_PREVIOUSSEQUENCE, CE_REPLAY, CE_SOURCE, CE_TYPE};
 use saga_core::position::Position;
+use saga_core::strands::{Mark, Strands};
 
 use super::topics::Record;
 use super::witness::Committed;
@@ -59,7 +60,7 @@ pub fn check(
     let mut partitions: BTreeMap<(&str, i32), Partition> = BTreeMap::new();
     // A topic that has grown holds a key in several partitions, whose records were not read in the order in which they
     // were written.
-    let mut keys: BTreeMap<(&str, &str, &[u8]), BTreeMap<i32, KeyOrder>> = BTreeMap::new();
+    let mut keys: BTreeMap<(&str, &str, &[u8]), Strands<i32, &Record>> = BTreeMap::new();
     let mut ids: BTreeMap<&str, Position> = BTreeMap::new();
     let mut published: BTreeSet<(&str, u64)> = BTreeSet::new();
 
@@ -126,15 +127,16 @@ pub fn check(
                 .push(format!("{place}: event {id} is at {other} and at {position}"));
         }
         let key = record.key.as_deref().unwrap_or_default();
-        let places = keys.entry((source, &record.topic, key)).or_default();
-        let order = places.entry(record.partition).or_default();
-        if !order.take(position, record.header(CE_REPLAY).is_some()) {
-            findings.violations.push(format!(
-                "{place}: {} of key {} overtook what was committed before it",
-                record.header(CE_TYPE).unwrap_or_default(),
-                record.key_text()
-            ));
-        }
+        let mark = Mark {
+            source: source.to_owned(),
+            sequence: Some(position),
+            written: None,
+        };
+        let of_key = keys.entry((source, &record.topic, key)).or_default();
+        of_key.push(record.partition, mark, record);
+    }
+    for of_key in keys.into_values() {
+        findings.violations.extend(out_of_order(of_key.merged()));
     }
 
     for ((source, position), event) in &known {
@@ -147,6 +149,25 @@ pub fn check(
     }
     findings.published = published.len();
     findings
+}
+
+/// What one outbox told of one key, and not in the order of its transactions.
+fn out_of_order(records: Vec<&Record>) -> impl Iterator<Item = String> {
+    let mut order = KeyOrder::default();
+    records.into_iter().filter_map(move |record| {
+        let is_replay = record.header(CE_REPLAY).is_some();
+        let in_order = order.take(record.position()?, is_replay);
+        (!in_order).then(|| {
+            format!(
+                "{}/{}@{}: {} of key {} overtook what was committed before it",
+                record.topic,
+                record.partition,
+                record.offset,
+                record.header(CE_TYPE).unwrap_or_default(),
+                record.key_text()
+            )
+        })
+    })
 }
 
 /// `/order` is the outbox `order`.
@@ -279,6 +300,26 @@ mod tests {
                 "{expected}: {findings:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_order_of_a_key_is_that_of_all_its_partitions() {
+        let all = [committed(1, "a"), committed(2, "a"), committed(3, "a")];
+        let [a, b, c] = &all;
+        let before = |record: Record| Record {
+            partition: 1,
+            ..record
+        };
+        let grown = [record(0, 3, c), before(record(0, 1, a)), before(record(1, 2, b))];
+        let findings = found(&all, &grown);
+        assert!(findings.violations.is_empty(), "{findings:?}");
+        let grown = [record(0, 3, b), before(record(0, 1, a)), before(record(1, 2, c))];
+        let findings = found(&all, &grown);
+        assert!(
+            findings.violations.len() == 1
+                && findings.violations[0].starts_with("t/0@0: made of key a overtook"),
+            "{findings:?}"
+        );
     }
 
     #[test]
