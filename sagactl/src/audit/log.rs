@@ -8,15 +8,17 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
-use saga_core::audit::{KeyOrder, Partition, Sighted, Sighting, digest};
+use saga_core::audit::{Partition, Sighted, Sighting, digest};
 use saga_core::envelope::{CE_ID, CE_PREVIOUSSEQUENCE, CE_REPLAY, CE_SEQUENCE, CE_SOURCE, CE_TYPE};
 use saga_core::position::Position;
 use uuid::Uuid;
 
 use super::finding::{Class, Finding, Findings};
-use super::life::{Events, Life, Place, TOPICS};
+use super::life::{Events, TOPICS};
+use super::moved::Moved;
 use super::stretch::Stretch;
 use super::tables::{Lives, Slice};
+use super::told::{Told, in_order, note};
 use crate::failure::{Code, Failure};
 use crate::records::{SILENCE_MAX, blocking, consumer, unreachable_broker};
 
@@ -34,6 +36,9 @@ pub(super) struct Reading {
     pub(super) of_partitions: Findings,
     /// What is wrong with the orders of the slice.
     pub(super) of_orders: Findings,
+    /// What is wrong with the order of their events, as far as it was read.
+    unsure: Vec<((Uuid, usize), Finding)>,
+    moved: Moved,
     /// Of orders that are not known, nothing is noted.
     pub(super) known_only: bool,
 }
@@ -58,10 +63,19 @@ pub(super) async fn read(
     let reader = consumer(kafka)?;
     let brokers = kafka.brokers.clone();
     let stretch = stretch.clone();
+    // A reader of its own: what the first has in its queue is not read again.
+    let second = consumer(kafka)?;
     blocking(move || {
         stream(&reader, &stretch, &brokers, |topic, message| {
             reading.take(&stretch, topic, message);
         })?;
+        if !reading.moved.is_empty() {
+            let grown = stretch.of_topics(|topic| reading.moved.is_in(topic));
+            stream(&second, &grown, &brokers, |topic, message| {
+                reading.take_again(&grown, topic, message);
+            })?;
+        }
+        reading.judge_order(&stretch);
         Ok(reading)
     })
     .await
@@ -276,56 +290,62 @@ impl Reading {
         } else {
             self.lives.entry(id).or_default()
         };
-        for (name, detail) in note(
-            life,
-            topic,
-            (message.partition(), message.offset()),
-            &head,
+        let told = Told {
+            name: head.name.to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
             sequence,
-        ) {
-            self.of_orders
-                .add(Finding::new(Class::Reordered, name, place(), detail));
+            is_replay: head.replay,
+        };
+        let before = life.next[topic];
+        if before.is_somewhere() && before.partition() != usize::try_from(told.partition).unwrap_or(0) {
+            self.moved.add(id, topic);
+        }
+        for (name, detail) in note(life, topic, &told) {
+            let finding = Finding::new(Class::Reordered, name, place(), detail);
+            self.unsure.push(((id, topic), finding));
+        }
+    }
+
+    /// Of what has moved, once more.
+    fn take_again(&mut self, stretch: &Stretch, topic: usize, message: &BorrowedMessage<'_>) {
+        let head = Head::of(message);
+        let id = order_of(stretch, topic, message.key().unwrap_or_default());
+        let (Some(id), Some(sequence)) = (id, head.sequence) else {
+            return;
+        };
+        if self.moved.has(id, topic) {
+            let told = Told {
+                name: head.name.to_owned(),
+                partition: message.partition(),
+                offset: message.offset(),
+                sequence,
+                is_replay: head.replay,
+            };
+            self.moved.take(id, topic, head.source, told);
+        }
+    }
+
+    /// What is wrong with the order of the events of each order, now that all of them are read.
+    fn judge_order(&mut self, stretch: &Stretch) {
+        let moved = std::mem::take(&mut self.moved);
+        for ((id, topic), finding) in std::mem::take(&mut self.unsure) {
+            if !moved.has(id, topic) {
+                self.of_orders.add(finding);
+            }
+        }
+        for ((id, topic), told) in moved.merged() {
+            let Some(life) = self.lives.get_mut(&id) else {
+                continue;
+            };
+            for (place, name, detail) in in_order(life, topic, &told) {
+                let place = format!("{}/{place}", stretch.topics[topic]);
+                self.of_orders
+                    .add(Finding::new(Class::Reordered, name, place, detail));
+            }
         }
     }
 }
-
-/// Notes an event that is news, and says what is wrong with its order.
-fn note(
-    life: &mut Life,
-    topic: usize,
-    (partition, offset): (i32, i64),
-    head: &Head<'_>,
-    sequence: Position,
-) -> Vec<(&'static str, String)> {
-    let mut wrong = Vec::new();
-    let event = Events::of(head.name);
-    let again = life.seen.has(event);
-    let (before, place) = (life.next[topic], Place::behind(partition, offset));
-    if before.is_somewhere() && before.partition() != place.partition() {
-        // The topic has grown. Partitions are read beside each other here, and not in the order in which they were written.
-        life.told[topic] = KeyOrder::default();
-    }
-    life.next[topic] = place;
-    life.seen.add(event);
-    let was = life.told[topic];
-    let same_epoch = was == Default::default() || was.epoch() == sequence.epoch;
-    if !life.told[topic].take(sequence, head.replay) {
-        wrong.push((
-            "out_of_order",
-            format!("{} stands behind what was committed after it", head.name),
-        ));
-    // After a restore old ones come again, and a refund may fail more than once.
-    } else if again && same_epoch && head.name != REPEATABLE {
-        wrong.push((
-            "told_twice",
-            format!("{} was told before under another position", head.name),
-        ));
-    }
-    wrong
-}
-
-/// Each replay of a refund may end with it.
-const REPEATABLE: &str = "payment.refund_failed";
 
 fn order_of(stretch: &Stretch, topic: usize, key: &[u8]) -> Option<Uuid> {
     (topic < TOPICS.len() && topic < stretch.topics.len())
@@ -343,54 +363,5 @@ mod tests {
     fn the_registry_begins_with_the_topics_of_an_order() {
         let names: Vec<&str> = REGISTRY.iter().map(|topic| topic.name).collect();
         assert_eq!(names[..TOPICS.len()], TOPICS);
-    }
-
-    fn head(name: &'static str, replay: bool) -> Head<'static> {
-        Head {
-            source: "/order",
-            name,
-            replay,
-            ..Head::default()
-        }
-    }
-
-    fn wrong(events: &[(&'static str, bool, Position)]) -> Vec<&'static str> {
-        let mut life = Life::default();
-        let mut all = Vec::new();
-        for (offset, (name, replay, at)) in (0..).zip(events) {
-            all.extend(note(&mut life, 0, (0, offset), &head(name, *replay), *at));
-        }
-        all.into_iter().map(|(name, _)| name).collect()
-    }
-
-    #[test]
-    fn an_order_is_told_of_once_and_in_order() {
-        let at = |window, position| Position::new(1, window, position);
-        let restored = Position::new(2, 9, 1);
-        let (created, confirmed, failed) = ("order.created", "order.confirmed", "payment.refund_failed");
-        assert_eq!(
-            wrong(&[(created, false, at(1, 5)), (confirmed, false, at(2, 9))]),
-            [""; 0]
-        );
-        assert_eq!(
-            wrong(&[(created, false, at(1, 5)), (confirmed, false, at(2, 3))]),
-            ["out_of_order"]
-        );
-        assert_eq!(
-            wrong(&[(created, false, at(1, 5)), (created, false, at(2, 6))]),
-            ["told_twice"]
-        );
-        assert_eq!(
-            wrong(&[(created, false, at(1, 5)), (confirmed, true, at(2, 1))]),
-            [""; 0]
-        );
-        assert_eq!(
-            wrong(&[(created, false, at(1, 5)), (created, false, restored)]),
-            [""; 0]
-        );
-        assert_eq!(
-            wrong(&[(failed, false, at(1, 5)), (failed, false, at(2, 6))]),
-            [""; 0]
-        );
     }
 }

@@ -15,6 +15,8 @@ mod goods;
 mod life;
 /// The topics.
 mod log;
+/// Orders of which a topic holds records in several partitions.
+mod moved;
 /// The whole of it, for people and for scripts.
 mod report;
 /// What has to be true of an order.
@@ -23,6 +25,8 @@ mod rules;
 mod stretch;
 /// The services' tables.
 mod tables;
+/// In which order an order's events were told.
+mod told;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -39,6 +39,15 @@ impl Stretch {
         parts.map(|(_, part)| (part.end - part.begin).max(0)).sum()
     }
 
+    /// The same of some of the topics.
+    pub(super) fn of_topics(&self, is_wanted: impl Fn(usize) -> bool) -> Self {
+        let parts = self.parts.iter().filter(|((topic, _), _)| is_wanted(*topic));
+        Self {
+            topics: self.topics.clone(),
+            parts: parts.map(|(at, part)| (*at, *part)).collect(),
+        }
+    }
+
     /// From where this one ends to where the partitions end now.
     pub(super) async fn go_on(&self, kafka: &KafkaSettings) -> Result<Self, Failure> {
         let mut next = stretch(kafka, None).await?;
