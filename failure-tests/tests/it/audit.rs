@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use crate::stage::{Busy, audit, damaged};
 
 /// `sagactl audit`: exit code and answer.
-async fn asked(shop: &System) -> Result<(i32, Value)> {
+pub(crate) async fn asked(shop: &System) -> Result<(i32, Value)> {
     let (code, out, err) = shop
         .sagactl(&["audit", "--wait", "5", "--output", "json"])
         .await?;
@@ -23,7 +23,7 @@ async fn asked(shop: &System) -> Result<(i32, Value)> {
 }
 
 /// Class, name and subject of each discrepancy, with its detail.
-type Said = BTreeMap<(String, String, String), String>;
+pub(crate) type Said = BTreeMap<(String, String, String), String>;
 
 fn said(answer: &Value) -> Said {
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
@@ -38,14 +38,14 @@ fn said(answer: &Value) -> Said {
 }
 
 /// A shop at rest, what its audit says already, and what it is damaged with.
-struct Scene<'s> {
-    shop: &'s System,
-    known: Said,
+pub(crate) struct Scene<'s> {
+    pub(crate) shop: &'s System,
+    pub(crate) known: Said,
 }
 
 impl Scene<'_> {
     /// The damage shows, under this name and no other.
-    async fn shows(&mut self, class: &str, name: &str, subject: &str, detail: &str) -> Result<()> {
+    pub(crate) async fn shows(&mut self, class: &str, name: &str, subject: &str, detail: &str) -> Result<()> {
         let (code, answer) = asked(self.shop).await?;
         let now = said(&answer);
         let news: Vec<_> = now
@@ -89,13 +89,13 @@ fn last_of(shop: &System, order: OrderId) -> Result<Record> {
         .context("the order is in its topic")
 }
 
-fn with(mut record: Record, name: &str, value: &str) -> Record {
+pub(crate) fn with(mut record: Record, name: &str, value: &str) -> Record {
     record.headers.retain(|(known, _)| known != name);
     record.headers.push((name.to_owned(), value.as_bytes().to_vec()));
     record
 }
 
-fn write(shop: &System, record: &Record) -> Result<String> {
+pub(crate) fn write(shop: &System, record: &Record) -> Result<String> {
     let forger = Forger::new(shop.brokers())?;
     forger.write(record)?;
     forger.flush()?;
