@@ -116,7 +116,7 @@ impl Path {
         };
         spare(
             !matches!(self, Self::Paid | Self::Refunded),
-            &[Point::WebhookBeforeNote, Point::WebhookAfterNote],
+            Point::WEBHOOKS,
             "the provider has nothing to report: nobody presses a button of a page",
         );
         spare(

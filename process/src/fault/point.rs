@@ -49,6 +49,9 @@ macro_rules! points {
             /// All there are.
             pub const ALL: &[Point] = &[$(Point::$variant),+];
 
+            /// What only a program passes that takes a provider's reports.
+            pub const WEBHOOKS: &[Point] = &[Point::WebhookBeforeNote, Point::WebhookAfterNote];
+
             /// `engine::after_commit`.
             pub fn name(self) -> &'static str {
                 match self { $(Point::$variant => $name,)+ }

@@ -238,10 +238,7 @@ mod tests {
     use super::*;
     use crate::certificate::unsendable;
 
-    const NEVER: &Never = &[(
-        &[Point::WebhookBeforeNote, Point::WebhookAfterNote],
-        "nobody reports",
-    )];
+    const NEVER: &Never = &[(Point::WEBHOOKS, "nobody reports")];
 
     fn paths() -> Vec<Path> {
         vec![
