@@ -36,7 +36,7 @@ pub struct Audit {
     begins: &'static str,
     ends: Vec<&'static str>,
     within: Duration,
-    claims: Vec<(&'static str, Claim)>,
+    claims: Vec<(String, Claim)>,
 }
 
 type Claim = Box<dyn Fn(&Events) -> bool>;
@@ -126,6 +126,15 @@ impl Audit {
     /// Has to be true of each saga that has ended.
     #[must_use]
     pub fn holds(mut self, what: &'static str, claim: impl Fn(&Events) -> bool + 'static) -> Self {
+        self.claims.push((what.to_owned(), Box::new(claim)));
+        self
+    }
+
+    /// Of each saga that has ended, either both of these events were told or neither.
+    #[must_use]
+    pub fn together(mut self, one: &'static str, other: &'static str) -> Self {
+        let what = format!("{one} comes with {other}");
+        let claim = move |events: &Events| events.has(one) == events.has(other);
         self.claims.push((what, Box::new(claim)));
         self
     }
@@ -133,7 +142,8 @@ impl Audit {
     /// Audits a record.
     ///
     /// # Errors
-    /// [`RecordError::Discrepancies`], or why it cannot be read.
+    /// [`RecordError::Discrepancies`]; [`RecordError::NothingEnded`] if it has no saga that anything could be claimed of; or why it
+    /// cannot be read.
     pub fn check(&self, recorded: &Recorded) -> Result<Audited, RecordError> {
         let mut book = Book::default();
         recorded.records(|record| book.take(record))?;
@@ -165,9 +175,10 @@ impl Audit {
             }
         }
         wrong.truncate(TOLD_MAX);
-        match wrong.is_empty() {
-            true => Ok(audited),
-            false => Err(RecordError::Discrepancies(wrong)),
+        match (wrong.is_empty(), audited.ended) {
+            (false, _) => Err(RecordError::Discrepancies(wrong)),
+            (true, 0) => Err(RecordError::NothingEnded { begins: self.begins }),
+            (true, _) => Ok(audited),
         }
     }
 }
@@ -196,6 +207,7 @@ mod tests {
             .holds("a loan that is over was lent", |loan| {
                 !loan.has("loan.over") || loan.has("book.lent")
             })
+            .together("book.lent", "loan.over")
     }
 
     /// A record of one partition: position, the one before it, and what it says, so many seconds after noon.
@@ -275,8 +287,19 @@ mod tests {
     }
 
     #[test]
+    fn a_record_in_which_nothing_ended_shows_nothing() {
+        let mut book = Book::default();
+        book.take(&line("a", "loan.begun", 1, None, 0)).expect("a record");
+        let nothing = audit().close(book).expect_err("it is open");
+        assert!(
+            nothing.to_string().contains("that begins with loan.begun"),
+            "{nothing}"
+        );
+    }
+
+    #[test]
     fn each_discrepancy_is_told() {
-        let cases: [(&[Value], &str); 5] = [
+        let cases: [(&[Value], &str); 6] = [
             (
                 &[
                     line("a", "loan.begun", 1, None, 0),
@@ -304,6 +327,14 @@ mod tests {
                     line("a", "loan.over", 2, Some(1), 1),
                 ],
                 "a loan that is over was lent",
+            ),
+            (
+                &[
+                    line("a", "loan.begun", 1, None, 0),
+                    line("a", "book.lent", 2, Some(1), 1),
+                    line("a", "loan.refused", 3, Some(2), 1),
+                ],
+                "it does not hold that book.lent comes with loan.over",
             ),
             (
                 &[

@@ -7,8 +7,7 @@
 //!
 //! ```ignore
 //! let checked = Model::new("trip", Airline::default())
-//!     .participant(Desk::default())
-//!     .participant(Flights)
+//!     .participants((Desk::default(), Flights))
 //!     .effect(|airline: &Airline, call: &BuyTicket| airline.may_answer(call))
 //!     .saga::<Desk>(TripId(1), In::Book(plan()))
 //!     .command::<Desk>("the traveller cancels", |trip| Some(In::Cancel(trip.key())))
@@ -29,7 +28,9 @@ use std::sync::Arc;
 
 use saga_core::choreography::Recorder;
 use saga_core::{Effect, Inputs as _, Participant};
+use uuid::Uuid;
 
+pub use cast::Participants;
 pub use checking::{Checked, Violation};
 pub use world::Saga;
 
@@ -38,6 +39,8 @@ use erased::Erased;
 use part::{Comes, Part};
 use world::{Given, Life, Seat, World};
 
+/// Several participants at once.
+mod cast;
 /// Runs it, and says what was found.
 mod checking;
 /// What has to hold, or has to be possible.
@@ -207,6 +210,12 @@ impl<O: Outside> Model<O> {
         self
     }
 
+    /// Takes in several, as a tuple: `(Desk::default(), Hotels)`.
+    #[must_use]
+    pub fn participants(self, participants: impl Participants) -> Self {
+        participants.join(self)
+    }
+
     /// Says what may come of a call: the world outside afterwards, with the answer. Several, if it is not for us to know; the
     /// same again for a call that was made before, if the other side keeps its word about idempotency keys.
     #[must_use]
@@ -239,6 +248,28 @@ impl<O: Outside> Model<O> {
         let saga = self.inner.keys.len();
         self.inner.keys.push(key.to_string());
         self.begin::<P>(Some(saga), input)
+    }
+
+    /// One saga more for each of these, with the command that it begins with. Their keys are drawn here: UUIDs that are the same in every
+    /// run.
+    ///
+    /// # Panics
+    /// If a UUID cannot be read as a key of this participant; say each [`saga`](Self::saga) with its key then.
+    #[must_use]
+    pub fn sagas<P: Participant, T>(
+        self,
+        of: impl IntoIterator<Item = T>,
+        begins: impl Fn(P::Key, T) -> P::Input,
+    ) -> Self {
+        let drawn = |n: usize| {
+            let key = Uuid::from_u128(n as u128 + 1).to_string();
+            let key = key.parse::<P::Key>();
+            key.unwrap_or_else(|_| panic!("{} has no UUIDs for keys; say .saga(key, …) for each", P::NAME))
+        };
+        of.into_iter().fold(self, |model, of| {
+            let key = drawn(model.inner.keys.len());
+            model.saga::<P>(key.clone(), begins(key, of))
+        })
     }
 
     /// A command that somebody may give at any time, if there is one to give: a traveller who cancels, a provider that

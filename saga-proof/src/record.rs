@@ -58,6 +58,14 @@ pub enum RecordError {
         /// Who.
         participant: &'static str,
     },
+    /// Nothing was audited of which anything is claimed.
+    #[error(
+        "no saga that begins with {begins} has ended in this record, so it shows nothing; record for longer, or name another event"
+    )]
+    NothingEnded {
+        /// The event with which a saga begins.
+        begins: &'static str,
+    },
     /// Something does not add up.
     #[error("{} discrepancies:\n  {}", .0.len(), .0.join("\n  "))]
     Discrepancies(Vec<String>),
@@ -121,6 +129,14 @@ impl Recorded {
         }
     }
 
+    /// The same for several participants, as a tuple: `(&Desk::default(), &Hotels)`.
+    ///
+    /// # Errors
+    /// The first that would decide otherwise, or has decided nothing.
+    pub fn replay_all(&self, participants: impl Replays) -> Result<(), RecordError> {
+        participants.replay(self)
+    }
+
     /// Hands over each record, those of a partition in its order: each file has its part of them in order.
     pub(crate) fn records(&self, mut each: impl FnMut(&Value) -> Option<()>) -> Result<(), RecordError> {
         let mut files: Vec<Lines> = self.files.iter().map(Lines::of).collect::<Result<_, _>>()?;
@@ -136,6 +152,34 @@ impl Recorded {
         Ok(())
     }
 }
+
+/// Participants that can be replayed, in a tuple.
+pub trait Replays {
+    /// Puts the record to each of them.
+    ///
+    /// # Errors
+    /// As [`Recorded::replay`].
+    fn replay(self, recorded: &Recorded) -> Result<(), RecordError>;
+}
+
+macro_rules! tuples {
+    ($($first:ident $($rest:ident)*)?) => {
+        $(
+            impl<$first: Replay, $($rest: Replay),*> Replays for (&$first, $(&$rest,)*) {
+                fn replay(self, recorded: &Recorded) -> Result<(), RecordError> {
+                    #[allow(non_snake_case)]
+                    let ($first, $($rest,)*) = self;
+                    recorded.replay($first)?;
+                    $(recorded.replay($rest)?;)*
+                    Ok(())
+                }
+            }
+            tuples!($($rest)*);
+        )?
+    };
+}
+
+tuples!(A B C D E F G H I J K L);
 
 /// Topic, partition and offset.
 type Place = (String, i64, i64);
