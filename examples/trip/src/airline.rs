@@ -18,7 +18,8 @@ use saga_core::{Currency, Money};
 use serde::{Deserialize, Serialize};
 
 /// What the airline knows, by its customers' references.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Books {
     entries: BTreeMap<String, Entry>,
 }
@@ -96,6 +97,11 @@ impl Books {
     pub fn entry(&self, reference: &str) -> Option<&Entry> {
         self.entries.get(reference)
     }
+
+    /// Whether somebody flies under a reference.
+    pub fn has_sold(&self, reference: &str) -> bool {
+        matches!(self.entry(reference), Some(Entry::Issued { .. }))
+    }
 }
 
 /// What somebody wants to fly with.
@@ -152,7 +158,7 @@ async fn withdraw(State(books): State<Shared>, Path(reference): Path<String>) ->
     Json(books.withdraw(&reference).clone())
 }
 
-async fn all(State(books): State<Shared>) -> Json<BTreeMap<String, Entry>> {
+async fn all(State(books): State<Shared>) -> Json<Books> {
     let books = books.lock().unwrap_or_else(PoisonError::into_inner);
-    Json(books.entries.clone())
+    Json(books.clone())
 }

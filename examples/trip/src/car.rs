@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use saga_core::{
-    At, Currency, Decision, Fault, Inputs, Money, Nothing, Outputs, Participant, Step, View, steps,
-};
+use saga_core::{At, Decision, Fault, Inputs, Money, Nothing, Outputs, Participant, Step, View, steps};
 use serde::{Deserialize, Serialize};
 
-use crate::contracts::{Cancelled, CarRefused, CarReleased, CarReserved, Confirmed, Requested, TripId};
+use crate::contracts::{
+    Cancelled, CarRefused, CarReleased, CarReserved, Confirmed, Requested, TripId, euros,
+};
 
 /// What no topic records of it.
 mod replay;
@@ -23,7 +23,6 @@ pub struct Cars {
 
 impl Default for Cars {
     fn default() -> Self {
-        let euros = |euros: i64| Money::new(100 * euros, Currency::EUR);
         Self {
             classes: [("compact".to_owned(), euros(45)), ("van".to_owned(), euros(90))].into(),
         }

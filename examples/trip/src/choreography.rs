@@ -2,11 +2,8 @@
 
 use saga_core::Choreography;
 
-use crate::car::Cars;
 use crate::contracts::{FOR_OBSERVERS, TOPICS};
-use crate::desk::Desk;
-use crate::flight::Flights;
-use crate::hotel::Hotels;
+use crate::{Cars, Desk, Flights, Hotels};
 
 /// All participants, who gives them commands, and who reads what none of them hears.
 pub fn choreography() -> Choreography {

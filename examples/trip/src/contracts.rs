@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use saga_core::{Event, Money, Topic};
+use saga_core::{Currency, Event, Money, Topic};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -59,6 +59,24 @@ pub struct Plan {
     pub car: String,
     /// How they get there: `QD 7`.
     pub flight: String,
+}
+
+impl Plan {
+    /// A plan of somebody's.
+    pub fn new(passenger: &str, hotel: &str, nights: u32, car: &str, flight: &str) -> Self {
+        Self {
+            passenger: passenger.to_owned(),
+            hotel: hotel.to_owned(),
+            nights,
+            car: car.to_owned(),
+            flight: flight.to_owned(),
+        }
+    }
+}
+
+/// So many euros.
+pub const fn euros(euros: i64) -> Money {
+    Money::new(100 * euros, Currency::EUR)
 }
 
 /// What a trip costs. Not added up: hotel and airline may want different currencies.

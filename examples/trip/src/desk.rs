@@ -88,6 +88,21 @@ pub enum Trip {
     },
 }
 
+impl Trip {
+    /// It does not take place, whatever that costs.
+    pub fn is_off(&self) -> bool {
+        matches!(self, Trip::Cancelled { .. } | Trip::Settled { .. })
+    }
+
+    /// What the hotel wants for that.
+    pub fn fee(&self) -> Option<Money> {
+        match self {
+            Trip::Settled { fee, .. } => *fee,
+            _ => None,
+        }
+    }
+}
+
 /// Somebody wants to travel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Booking {

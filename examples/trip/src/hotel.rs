@@ -71,6 +71,18 @@ pub struct Open {
     pub fee: Money,
 }
 
+impl Open {
+    /// One of this name.
+    pub fn new(hotel: impl Into<String>, rooms: u32, price: Money, fee: Money) -> Self {
+        Self {
+            hotel: hotel.into(),
+            rooms,
+            price,
+            fee,
+        }
+    }
+}
+
 /// What the hotels react to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Inputs)]
 pub enum In {

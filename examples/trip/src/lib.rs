@@ -27,3 +27,11 @@ pub mod hotel;
 mod http;
 /// Everything on this machine.
 pub mod local;
+
+pub use airline::Books;
+pub use car::{Cars, Rental};
+pub use choreography::choreography;
+pub use contracts::{Plan, TripId, euros};
+pub use desk::{Booking, Desk, Trip};
+pub use flight::{BuyTicket, Flights, Withdraw};
+pub use hotel::{Hotels, Open, Stay};

@@ -6,7 +6,7 @@ use quadrille_process::{About, run_with};
 use saga_runtime::ServiceConfig;
 use saga_runtime::replay::if_asked_with;
 use trip::local::Local;
-use trip::{airline, car, desk, flight, hotel};
+use trip::{Cars, Desk, Flights, Hotels, airline, car, desk, flight, hotel};
 
 /// Three trips, told.
 mod demo;
@@ -23,10 +23,10 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let rest = || rest.clone().into_iter();
     let replayed = match verb.as_str() {
-        "desk" => if_asked_with(rest(), &desk::Desk::default()),
-        "hotel" => if_asked_with(rest(), &hotel::Hotels),
-        "car" => if_asked_with(rest(), &car::Cars::default()),
-        "flight" => if_asked_with(rest(), &flight::Flights),
+        "desk" => if_asked_with(rest(), &Desk::default()),
+        "hotel" => if_asked_with(rest(), &Hotels),
+        "car" => if_asked_with(rest(), &Cars::default()),
+        "flight" => if_asked_with(rest(), &Flights),
         _ => None,
     };
     if let Some(code) = replayed {

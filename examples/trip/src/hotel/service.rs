@@ -84,13 +84,8 @@ async fn open(
         key: hotel.clone(),
         fingerprint: format!("{rooms} {price} {fee}").into_bytes(),
     };
-    let open = Open {
-        hotel,
-        rooms,
-        price,
-        fee,
-    };
-    let answer = door.commands.submit(id, None, In::Open(open), None).await;
+    let open = In::Open(Open::new(hotel, rooms, price, fee));
+    let answer = door.commands.submit(id, None, open, None).await;
     answer.map(|answer| Json(answer.reply)).map_err(http::refused)
 }
 
