@@ -9,6 +9,9 @@ use uuid::Uuid;
 use super::path::{Path, Saga};
 use crate::stage::{Program, RELAY, System};
 
+/// A call of ten seconds, and half a second more.
+pub(super) const CLAIM: Duration = Duration::from_millis(10_500);
+
 /// A system whose sagas are put through every fault.
 ///
 /// A program is called as its participant, and so is its database; see [`System`], which is one.
@@ -24,7 +27,7 @@ pub trait Certified: Sized {
 
     /// How long a call stays claimed by who crashed: the longest `call_timeout` of a policy and the setting
     /// `EFFECTS_LEASE_MARGIN_MS`, which [`System`] sets to half a second. A call that stands still does it longer than this.
-    const CLAIM: Duration = Duration::from_millis(10_500);
+    const CLAIM: Duration = CLAIM;
 
     /// The ways through the saga. On the first one sagas are under way while a fault hits a process by itself, so it is
     /// one that needs nobody to do anything in the middle. The path of an event that cannot be sent is added.

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Parser;
-use local_stack::TestStack;
+use local_stack::{Addresses, TestStack};
 
 use super::certified::Certified;
 use super::run::{Certificate, Options, run};
@@ -57,7 +57,7 @@ pub fn main<C: Certified>(page: &Path) -> Result<ExitCode> {
 pub fn whole<C: Certified>(page: &Path) -> Result<()> {
     let certificate = played::<C>(&Options::default())?;
     write(&certificate, page)?;
-    judged::<C>(&certificate)
+    judged(&certificate)
 }
 
 /// For a test: each fault point once, with one of its faults, in about a minute.
@@ -69,27 +69,34 @@ pub fn sample<C: Certified>() -> Result<()> {
         sample: true,
         ..Options::default()
     };
-    judged::<C>(&played::<C>(&options)?)
+    judged(&played::<C>(&options)?)
 }
 
-fn judged<C: Certified>(certificate: &Certificate) -> Result<()> {
-    eprintln!("{}: {}", C::WORDS.saga, certificate.sum());
+pub(super) fn judged(certificate: &Certificate) -> Result<()> {
+    eprintln!("{}: {}", certificate.terms.words.saga, certificate.sum());
     let wrong = certificate.wrong();
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 
-fn write(certificate: &Certificate, page: &Path) -> Result<()> {
+pub(super) fn write(certificate: &Certificate, page: &Path) -> Result<()> {
     std::fs::write(page, certificate.page()).with_context(|| format!("write {}", page.display()))?;
     println!("written: {}", page.display());
     Ok(())
 }
 
 fn played<C: Certified>(options: &Options) -> Result<Certificate> {
+    on_servers(async |servers| run::<C>(servers, options).await)
+}
+
+/// On a PostgreSQL and a Kafka of its own, or on those of the environment.
+pub(super) fn on_servers(
+    play: impl AsyncFnOnce(&'static Addresses) -> Result<Certificate>,
+) -> Result<Certificate> {
     let servers = TestStack::shared().map_err(|error| anyhow!("{error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(run::<C>(servers, options))
+    runtime.block_on(play(servers))
 }

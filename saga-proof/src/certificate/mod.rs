@@ -10,7 +10,9 @@
 //!    left over, its events are in the topics once or known to be repeated, in order, and the books balance.
 //! 4. **Page.** In Markdown, if it was the whole.
 //!
-//! Say what there is, how a saga is walked and what has to be true in the end ([`Certified`]); the rest is here.
+//! For most sagas a [`Script`] says all that has to be said: how one is begun over HTTP, what is done to it on each path, and how each
+//! part has it in the end. Whoever needs more says what there is, how a saga is walked and what has to be true in the end
+//! ([`Certified`]); the rest is here.
 //!
 //! ```no_run
 //! use std::path::Path as FilePath;
@@ -32,9 +34,7 @@
 //!         books: "every copy is on the shelf or lent",
 //!         ..Words::PLAIN
 //!     };
-//!     const NEVER: &'static [(&'static [Point], &'static str)] = &[
-//!         (&[Point::WebhookBeforeNote, Point::WebhookAfterNote], "nobody calls the library"),
-//!     ];
+//!     const NEVER: &'static [(&'static [Point], &'static str)] = &[(Point::WEBHOOKS, "nobody calls the library")];
 //!
 //!     fn paths() -> Vec<Path> {
 //!         vec![
@@ -96,6 +96,10 @@ mod plan;
 mod play;
 /// All of them.
 mod run;
+/// A certificate that is said, not programmed.
+mod script;
+/// What is known before anything is started.
+mod terms;
 /// The path of what cannot be sent.
 mod unsendable;
 /// Who starts again what has ended.
@@ -104,5 +108,7 @@ mod warden;
 pub use certified::{Certified, Setting, Words};
 pub use command::{main, sample, whole};
 pub use path::{Path, Saga};
+pub use quadrille_process::fault::Point;
 pub use run::{Certificate, Options, run};
+pub use script::{Act, Ask, CERTIFICATE, Mistake, Script, delete, due, post, put};
 pub use unsendable::UNSENDABLE_TYPES;

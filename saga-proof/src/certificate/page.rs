@@ -40,7 +40,7 @@ sagas are under way at the same time and crash each other's programs, so a time 
 /// The page.
 pub(crate) fn write(certificate: &Certificate) -> String {
     let mut page = String::new();
-    let words = certificate.words;
+    let words = certificate.terms.words;
     write!(
         page,
         "# The failure certificate of the {}\n\nWritten by `{}`, which fails if a case does not hold or if a fault point exists that no case \
@@ -53,7 +53,7 @@ pub(crate) fn write(certificate: &Certificate) -> String {
         page,
         "\nThis run: {} cases on {} paths in {} minutes, on {cores} cores, PostgreSQL {} and Apache Kafka.\n\n",
         certificate.outcomes.len(),
-        certificate.paths.len(),
+        certificate.terms.paths.len(),
         certificate.took.as_secs().div_ceil(60),
         certificate.postgres,
     )
@@ -69,8 +69,11 @@ pub(crate) fn write(certificate: &Certificate) -> String {
         .fold(LEGEND.to_owned(), |text, (hole, words)| text.replace(hole, words));
     page.push_str(legend.trim_end());
     page.push('\n');
-    for path in &certificate.paths {
+    for path in &certificate.terms.paths {
         write!(page, "\n## {}\n\n{}\n\n", capital(path.name), path.story).ok();
+        if let Some(end) = path.end {
+            write!(page, "It ends with: {end}.\n\n").ok();
+        }
         table(
             &mut page,
             ["program", "step", "with"],
@@ -162,7 +165,7 @@ fn spared(page: &mut String, path: &Path, certificate: &Certificate) {
     let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for point in Point::ALL.iter().filter(|point| point.scope() == Scope::Saga) {
         // What is on no path stands at the end of the page.
-        if never(certificate.never, *point).is_some() || certificate.passes(path.name, *point) {
+        if never(&certificate.terms.never, *point).is_some() || certificate.passes(path.name, *point) {
             continue;
         }
         let why = path.why_not(*point).unwrap_or("no saga passed it");
@@ -180,8 +183,8 @@ fn spared(page: &mut String, path: &Path, certificate: &Certificate) {
 fn points(page: &mut String, certificate: &Certificate) {
     page.push_str("\n## The points\n\n| point | where | a delay there |\n|---|---|---|\n");
     for point in Point::ALL {
-        let length = match never(certificate.never, *point) {
-            None => format!("{} ms", delay(*point, certificate.claim).as_millis()),
+        let length = match never(&certificate.terms.never, *point) {
+            None => format!("{} ms", delay(*point, certificate.terms.claim).as_millis()),
             Some(why) => format!("on no path: {why}"),
         };
         writeln!(page, "| `{point}` | {} | {length} |", point.place()).ok();

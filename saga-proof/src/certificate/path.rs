@@ -12,6 +12,8 @@ pub struct Path {
     pub name: &'static str,
     /// What happens on it, as the page tells it.
     pub story: &'static str,
+    /// How it ends, if it is in a script.
+    pub(super) end: Option<&'static str>,
     spared: BTreeMap<Point, &'static str>,
     is_strict: bool,
 }
@@ -33,6 +35,7 @@ impl Path {
         let path = Self {
             name,
             story,
+            end: None,
             spared: BTreeMap::new(),
             is_strict: false,
         };

@@ -7,11 +7,11 @@ use quadrille_process::fault::Kind;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::certified::Certified;
 use super::drawer::{Armed, Drawers, Step};
 use super::judge::{Judge, Verdict};
 use super::path::Saga;
 use super::plan::{Case, Subject, Trigger, delay, trigger};
+use super::terms::Plays;
 use super::unsendable;
 use super::warden::Warden;
 use crate::stage::wait::until_within;
@@ -27,8 +27,10 @@ const AT_ONCE: usize = 24;
 
 /// Where cases are played.
 #[derive(Debug)]
-pub(crate) struct Theatre<'s, C> {
-    pub(crate) certified: &'s C,
+pub(crate) struct Theatre<'s, P> {
+    pub(crate) company: &'s P,
+    /// How long a call stays claimed by who crashed.
+    pub(crate) claim: Duration,
     /// The path on which sagas are under way while a fault hits a process by itself.
     pub(crate) everyday: &'static str,
     pub(crate) drawers: Drawers,
@@ -51,7 +53,7 @@ pub(crate) struct Outcome {
     pub(crate) wrong: Vec<String>,
 }
 
-impl<C: Certified> Theatre<'_, C> {
+impl<P: Plays> Theatre<'_, P> {
     pub(crate) fn at_once() -> Semaphore {
         Semaphore::new(AT_ONCE)
     }
@@ -203,7 +205,7 @@ impl<C: Certified> Theatre<'_, C> {
 
     fn arm(&self, case: &Case, key: &str) -> Result<Armed> {
         self.drawers
-            .arm(&case.step, key, case.kind, delay(case.step.point, C::CLAIM))
+            .arm(&case.step, key, case.kind, delay(case.step.point, self.claim))
     }
 
     async fn walk(&self, saga: &Saga) -> Result<Verdict> {
@@ -212,9 +214,9 @@ impl<C: Certified> Theatre<'_, C> {
             unsendable::walk(self.judge.outboxes.named(outbox)?, topic, &saga.key).await?;
             return self.judge.events(&saga.key, unsendable::LARGE).await;
         }
-        self.certified.walk(saga).await?;
+        self.company.walk(saga).await?;
         let mut verdict = self.judge.saga(&saga.key).await?;
-        verdict.wrong.extend(self.certified.balance(saga).await?);
+        verdict.wrong.extend(self.company.balance(saga).await?);
         Ok(verdict)
     }
 
@@ -222,7 +224,7 @@ impl<C: Certified> Theatre<'_, C> {
         let token = Uuid::new_v4();
         let key = match path {
             unsendable::NAME => token.to_string(),
-            _ => self.certified.key(path, token),
+            _ => self.company.key(path, token),
         };
         Saga { path, token, key }
     }

@@ -8,13 +8,14 @@ use futures::stream::FuturesUnordered;
 use local_stack::Addresses;
 use quadrille_process::fault::Point;
 
-use super::certified::{Certified, Setting, Words};
+use super::certified::{Certified, Setting};
 use super::drawer::{Drawers, Step};
 use super::judge::Judge;
 use super::page;
 use super::path::Path;
-use super::plan::{self, Case, Never, Rehearsal, Subject, Trigger, trigger};
+use super::plan::{self, Case, Rehearsal, Subject, Trigger, trigger};
 use super::play::{Outcome, Theatre};
+use super::terms::{Plays, Terms};
 use super::unsendable;
 use super::warden::Warden;
 
@@ -44,11 +45,9 @@ impl Options {
 /// What a run has shown.
 #[derive(Debug)]
 pub struct Certificate {
-    pub(crate) words: Words,
-    pub(crate) paths: Vec<Path>,
+    /// With the path of what cannot be sent.
+    pub(crate) terms: Terms,
     pub(crate) rehearsal: Rehearsal,
-    pub(crate) never: &'static Never,
-    pub(crate) claim: Duration,
     pub(crate) outcomes: Vec<Outcome>,
     /// What is wrong with the plan, or with all sagas together.
     pub(crate) amiss: Vec<String>,
@@ -101,10 +100,17 @@ impl Certificate {
 /// # Errors
 /// If the system does not open, a path does not hold without faults, or nothing is left to be played.
 pub async fn run<C: Certified>(servers: &Addresses, options: &Options) -> Result<Certificate> {
-    let certified = C::open(servers).await?;
-    let played = play(&certified, options).await;
+    played(&C::open(servers).await?, Terms::of::<C>(), options).await
+}
+
+/// Rehearses, and plays all cases that are asked for.
+///
+/// # Errors
+/// If a path does not hold without faults, or nothing is left to be played.
+pub(crate) async fn played<P: Plays>(company: &P, terms: Terms, options: &Options) -> Result<Certificate> {
+    let played = play(company, terms, options).await;
     if !matches!(&played, Ok(certificate) if certificate.wrong().is_empty()) {
-        keep(certified.setting().logs);
+        keep(company.setting().logs);
     }
     played
 }
@@ -116,10 +122,10 @@ fn keep(logs: &FilePath) {
     }
 }
 
-async fn play<C: Certified>(certified: &C, options: &Options) -> Result<Certificate> {
+async fn play<P: Plays>(company: &P, mut terms: Terms, options: &Options) -> Result<Certificate> {
     let begun = Instant::now();
-    let setting: Setting<'_> = certified.setting();
-    let mut paths = C::paths();
+    let setting: Setting<'_> = company.setting();
+    let paths = &mut terms.paths;
     ensure!(!paths.is_empty(), "there is no path");
     let everyday = paths[0].name;
     paths.push(unsendable::path());
@@ -131,23 +137,25 @@ async fn play<C: Certified>(certified: &C, options: &Options) -> Result<Certific
         );
     }
     let theatre = Theatre {
-        certified,
+        company,
+        claim: terms.claim,
         everyday,
         drawers: Drawers::of(&setting.programs)?,
         warden: Warden::new(&setting.programs),
         judge: Judge::of(&setting).await?,
         unsendable: setting.unsendable.clone(),
-        free: Theatre::<C>::at_once(),
+        free: Theatre::<P>::at_once(),
     };
-    let rehearsal = rehearse(&theatre, &paths).await?;
-    eprintln!("rehearsed {} paths in {:.0?}", paths.len(), begun.elapsed());
+    let rehearsal = rehearse(&theatre, &terms.paths).await?;
+    eprintln!("rehearsed {} paths in {:.0?}", terms.paths.len(), begun.elapsed());
 
     let mut cases = plan::sagas(&rehearsal);
     cases.extend(plan::processes(&rehearsal, setting.relay));
     let mut amiss = Vec::new();
     if options.is_whole() || options.sample {
-        amiss = plan::gaps(&paths, C::NEVER, &rehearsal, &cases);
+        amiss = plan::gaps(&terms.paths, &terms.never, &rehearsal, &cases);
     }
+    let all_cases = cases.len();
     if let Some(path) = &options.path {
         cases.retain(|case| matches!(case.subject, Subject::Saga(name) if name == path));
     }
@@ -157,21 +165,21 @@ async fn play<C: Certified>(certified: &C, options: &Options) -> Result<Certific
     if options.sample {
         cases = plan::sample(cases);
     }
-    ensure!(!cases.is_empty(), "there is no such case");
+    ensure!(
+        !cases.is_empty(),
+        "there is no such case among {all_cases}; a name is path/program/step/with what/fault, as in booked/desk/engine::after_commit/book/crash"
+    );
     let outcomes = tokio::select! {
         outcomes = all(&theatre, &cases) => outcomes,
         ended = theatre.warden.watch() => bail!("nobody starts again what has ended: {ended:?}"),
     };
     theatre.warden.restore().await?;
-    let together = certified.audit().await?.into_iter();
+    let together = company.audit().await?.into_iter();
     amiss.extend(together.map(|wrong| format!("all of them together: {wrong}")));
     let (outbox, _) = &setting.unsendable;
     Ok(Certificate {
-        words: C::WORDS,
-        paths,
+        terms,
         rehearsal,
-        never: C::NEVER,
-        claim: C::CLAIM,
         outcomes,
         amiss,
         took: begun.elapsed(),
@@ -181,7 +189,7 @@ async fn play<C: Certified>(certified: &C, options: &Options) -> Result<Certific
     })
 }
 
-async fn rehearse<C: Certified>(theatre: &Theatre<'_, C>, paths: &[Path]) -> Result<Rehearsal> {
+async fn rehearse<P: Plays>(theatre: &Theatre<'_, P>, paths: &[Path]) -> Result<Rehearsal> {
     let rehearsed = futures::future::try_join_all(paths.iter().map(async |path| {
         // What only some sagas pass is a step as well.
         let mut passed: BTreeMap<Step, usize> = BTreeMap::new();
@@ -206,7 +214,7 @@ async fn rehearse<C: Certified>(theatre: &Theatre<'_, C>, paths: &[Path]) -> Res
     Ok(rehearsal)
 }
 
-async fn all<C: Certified>(theatre: &Theatre<'_, C>, cases: &[Case]) -> Vec<Outcome> {
+async fn all<P: Plays>(theatre: &Theatre<'_, P>, cases: &[Case]) -> Vec<Outcome> {
     let begun = Instant::now();
     let (minutes, others): (Vec<&Case>, Vec<&Case>) = cases
         .iter()

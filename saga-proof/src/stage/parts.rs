@@ -46,11 +46,31 @@ impl Parts {
         self
     }
 
+    /// These services, of which nothing more has to be said: [`Part::service`].
+    #[must_use]
+    pub fn services(self, names: impl IntoIterator<Item = &'static str>) -> Self {
+        names.into_iter().map(Part::service).fold(self, Self::with)
+    }
+
     /// This program. They start in their order, each once the one before it is ready.
     #[must_use]
     pub fn with(mut self, part: Part) -> Self {
         self.programs.push(part);
         self
+    }
+}
+
+impl Parts {
+    /// What they are called, in their order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.programs.iter().map(|part| part.name)
+    }
+
+    /// Whether it is a service of ours.
+    pub(crate) fn has_database(&self, name: &str) -> bool {
+        self.programs
+            .iter()
+            .any(|part| part.name == name && part.has_database)
     }
 }
 
@@ -73,7 +93,8 @@ impl Part {
         }
     }
 
-    /// It has an API, and this setting says where: `LISTEN`. [`System::address`](super::System::address) is the other end.
+    /// It has an API, and this setting says where. Without it a part finds the address in `LISTEN`.
+    /// [`System::address`](super::System::address) is the other end.
     #[must_use]
     pub fn listening(self, key: &'static str) -> Self {
         let own = format!("{{{}}}", self.name);

@@ -159,7 +159,7 @@ impl System {
     }
 
     /// A database for the superuser.
-    fn admin_url(&self, name: &str) -> String {
+    pub(crate) fn admin_url(&self, name: &str) -> String {
         let admin = &self.servers.postgres_admin_url;
         let (server, _) = admin.rsplit_once('/').unwrap_or((admin, ""));
         format!("{server}/{}{name}", self.prefix)
@@ -186,7 +186,10 @@ impl System {
         let own = own
             .into_iter()
             .map(|(key, value)| (format!("{prefix}_{key}"), value));
-        self.shared(part.name).into_iter().chain(own).collect()
+        // Not among its own settings: one that is not read there is taken for a typing mistake.
+        let place = ("QUADRILLE_LISTEN".to_owned(), self.places[part.name].clone());
+        let shared = self.shared(part.name).into_iter();
+        shared.chain([place]).chain(own).collect()
     }
 
     fn environment_of_relay(&self, admin: u16) -> BTreeMap<String, String> {
