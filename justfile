@@ -48,7 +48,7 @@ trip VERB="demo" *ARGS: _needs
 
 # Every step of the trip against every fault (examples/trip/docs/certificate.md); a sample of it is part of `test`.
 trip-certificate: _needs
-    cargo test --package trip --test certificate -- --ignored --nocapture the_whole_certificate
+    CERTIFICATE=whole cargo test --package trip --test certificate -- --nocapture
 
 # All tests, with a PostgreSQL and a Kafka of their own: `test`, `test -p saga-core`.
 test *ARGS: _needs
