@@ -32,13 +32,13 @@ impl fmt::Debug for Unproven {
 }
 
 /// Checks models of one choreography, then the choreography against what was seen in any of them, and draws it on a page that has to be
-/// of today.
+/// of today; beside the page, with `json` in place of its extension, stands the same for other tools.
 ///
 /// Several models, since each fault more and each saga more multiplies the states: one saga under every fault, say, and two without any
 /// that want the same thing.
 ///
 /// # Errors
-/// The first of these that fails: [`Model::check`], [`Choreography::check`], [`page::draw`].
+/// The first of these that fails: [`Model::check`], [`Choreography::check`], [`page::draw`], [`page::data`].
 pub fn prove<O: Outside>(
     page: impl AsRef<Path>,
     choreography: &Choreography,
@@ -49,5 +49,7 @@ pub fn prove<O: Outside>(
         seen.merge(model.check()?.observed);
     }
     choreography.check(&seen)?;
-    Ok(page::draw(page, choreography, &seen)?)
+    let page = page.as_ref();
+    page::draw(page, choreography, &seen)?;
+    Ok(page::data(page.with_extension("json"), choreography, &seen)?)
 }
