@@ -19,6 +19,7 @@ const REST: Duration = Duration::from_millis(1);
 
 impl Neighbour {
     /// Moves in, and takes so many cores.
+    #[allow(clippy::float_arithmetic)]
     pub(crate) fn taking(cores: f64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let threads = (0..THREADS)
