@@ -147,8 +147,7 @@ impl Ground {
     }
 }
 
-/// Each look asks the broker twice for each partition. A thousand such questions a second would take half a core from who is
-/// measured.
+/// Each look asks the broker twice for each partition, which takes from who is measured.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
