@@ -169,6 +169,17 @@ impl<'m> Head<'m> {
         }
         head
     }
+
+    /// What the order of its key is judged by.
+    fn told(&self, message: &BorrowedMessage<'_>, sequence: Position) -> Told {
+        Told {
+            name: self.name.to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
+            sequence,
+            is_replay: self.replay,
+        }
+    }
 }
 
 impl Reading {
@@ -290,13 +301,7 @@ impl Reading {
         } else {
             self.lives.entry(id).or_default()
         };
-        let told = Told {
-            name: head.name.to_owned(),
-            partition: message.partition(),
-            offset: message.offset(),
-            sequence,
-            is_replay: head.replay,
-        };
+        let told = head.told(message, sequence);
         let before = life.next[topic];
         if before.is_somewhere() && before.partition() != usize::try_from(told.partition).unwrap_or(0) {
             self.moved.add(id, topic);
@@ -315,13 +320,7 @@ impl Reading {
             return;
         };
         if self.moved.has(id, topic) {
-            let told = Told {
-                name: head.name.to_owned(),
-                partition: message.partition(),
-                offset: message.offset(),
-                sequence,
-                is_replay: head.replay,
-            };
+            let told = head.told(message, sequence);
             self.moved.take(id, topic, head.source, told);
         }
     }
