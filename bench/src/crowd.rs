@@ -62,6 +62,15 @@ impl Sessions {
         Ok(Self(sessions(pool).await?))
     }
 
+    /// The same of several databases.
+    pub(crate) async fn after_now_in(pools: &[PgPool]) -> Result<Vec<Self>> {
+        let mut sessions = Vec::new();
+        for pool in pools {
+            sessions.push(Self::after_now(pool).await?);
+        }
+        Ok(sessions)
+    }
+
     /// Processor time of those that came, a sender of the log among them.
     pub(crate) async fn used(&self, pool: &PgPool) -> Result<Duration> {
         let now = sessions(pool).await?;

@@ -79,19 +79,11 @@ struct Cost {
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
 async fn drained(ground: &Ground, name: &str, sources: usize, waiting: usize, rounds: usize) -> Result<Cost> {
     ground.topic(name).await?;
-    let (mut pools, mut list) = (Vec::new(), Vec::new());
-    for source in 0..sources {
-        let (url, pool) = ground.outbox(&format!("{name}_{source}")).await?;
-        list.push(format!("s{source}={url}"));
-        pools.push(pool);
-    }
-    let mut sessions = Vec::new();
-    for pool in &pools {
-        sessions.push(Sessions::after_now(pool).await?);
-    }
+    let (list, pools) = ground.outboxes(name, sources).await?;
+    let sessions = Sessions::after_now_in(&pools).await?;
     let relay = latency::spawn(
         Command::new(ground.programs.join("outbox-relay"))
-            .env("RELAY_SOURCES", list.join(";"))
+            .env("RELAY_SOURCES", list)
             .env("RELAY_KAFKA_BROKERS", &ground.brokers)
             // While it is stopped nobody renews it.
             .env("RELAY_LEASE_MS", "3600000")

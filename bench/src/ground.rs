@@ -64,6 +64,17 @@ impl Ground {
         outbox(&self.postgres, name).await
     }
 
+    /// New databases with an outbox each: their sources, as a relay is told of them, and their pools.
+    pub(crate) async fn outboxes(&self, name: &str, count: usize) -> Result<(String, Vec<PgPool>)> {
+        let (mut sources, mut pools) = (Vec::new(), Vec::new());
+        for outbox in 0..count {
+            let (url, pool) = self.outbox(&format!("{name}_{outbox}")).await?;
+            sources.push(format!("s{outbox}={url}"));
+            pools.push(pool);
+        }
+        Ok((sources.join(";"), pools))
+    }
+
     /// A new topic.
     pub(crate) async fn topic(&self, name: &str) -> Result<()> {
         let admin: AdminClient<_> = ClientConfig::new()

@@ -29,19 +29,11 @@ pub(crate) async fn measure(ground: &Ground, report: &mut Report) -> Result<()> 
 
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
 async fn asleep(ground: &Ground, outboxes: usize, report: &mut Report) -> Result<()> {
-    let (mut pools, mut list) = (Vec::new(), Vec::new());
-    for outbox in 0..outboxes {
-        let (url, pool) = ground.outbox(&format!("idle_{outboxes}_{outbox}")).await?;
-        list.push(format!("s{outbox}={url}"));
-        pools.push(pool);
-    }
-    let mut sessions = Vec::new();
-    for pool in &pools {
-        sessions.push(Sessions::after_now(pool).await?);
-    }
+    let (list, pools) = ground.outboxes(&format!("idle_{outboxes}"), outboxes).await?;
+    let sessions = Sessions::after_now_in(&pools).await?;
     let relay = latency::spawn(
         Command::new(ground.programs.join("outbox-relay"))
-            .env("RELAY_SOURCES", list.join(";"))
+            .env("RELAY_SOURCES", list)
             .env("RELAY_KAFKA_BROKERS", &ground.brokers)
             .env("RELAY_LOG", "warn"),
     )?;
