@@ -27,6 +27,9 @@ struct Arguments {
     /// How many faults; in proportion to the orders if it is not said.
     #[arg(long, value_name = "F")]
     faults: Option<usize>,
+    /// How many order at the same time.
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    shoppers: u16,
     /// Programs as in tests, with fault points, instead of released ones.
     #[arg(long)]
     debug: bool,
@@ -47,6 +50,7 @@ fn main() -> Result<ExitCode> {
         sagas: arguments.sagas.try_into()?,
         seed: arguments.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
         faults: arguments.faults,
+        shoppers: arguments.shoppers.into(),
         finished: None,
     };
     if arguments.schedule {

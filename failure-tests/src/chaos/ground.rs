@@ -60,6 +60,8 @@ impl Ground {
             ("payment", "PAYMENT_PAGE_DEADLINE_MS", millis(PAGE_DEADLINE)),
             // So that a call that was held up, or whose caller was killed, is made again while there is still chaos.
             ("payment", "PAYMENT_PROVIDER_CALL_TIMEOUT_MS", "1000".to_owned()),
+            // A provider that loses answers takes a second for each, and a call holds its place so long.
+            ("payment", "PAYMENT_EFFECTS_CONCURRENCY", "256".to_owned()),
             // No outage lasts so long that a refund would have to wait for a person.
             ("payment", "PAYMENT_REFUND_ATTEMPTS", "500".to_owned()),
         ] {

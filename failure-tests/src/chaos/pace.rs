@@ -8,8 +8,8 @@ use crate::chaos::schedule::Planned;
 
 /// Orders may be so far ahead of a fault that has not begun.
 const AHEAD: usize = 64;
-/// Orders that have not ended; who would make it more waits.
-const OPEN_MAX: usize = 1_000;
+/// Orders of each shopper that have not ended; who would make it more waits.
+const OPEN_MAX: usize = 8;
 /// A load that stands still for so long does so for ever.
 const STANDSTILL: Duration = Duration::from_secs(240);
 
@@ -19,16 +19,18 @@ pub(crate) struct Pace {
     taken: watch::Sender<usize>,
     allowed: watch::Sender<usize>,
     open: watch::Sender<usize>,
+    open_max: usize,
     /// The moments of all faults, with whether they have begun.
     moments: Mutex<Vec<(usize, bool)>>,
 }
 
 impl Pace {
-    pub(crate) fn new(faults: &[Planned]) -> Self {
+    pub(crate) fn new(faults: &[Planned], shoppers: usize) -> Self {
         let pace = Self {
             taken: watch::Sender::new(0),
             allowed: watch::Sender::new(0),
             open: watch::Sender::new(0),
+            open_max: shoppers * OPEN_MAX,
             moments: Mutex::new(faults.iter().map(|planned| (planned.after, false)).collect()),
         };
         pace.allow();
@@ -74,7 +76,7 @@ impl Pace {
         let (mut allowed, mut open) = (self.allowed.subscribe(), self.open.subscribe());
         let both = async {
             drop(allowed.wait_for(|allowed| *allowed > number).await);
-            drop(open.wait_for(|open| *open < OPEN_MAX).await);
+            drop(open.wait_for(|open| *open < self.open_max).await);
         };
         if tokio::time::timeout(STANDSTILL, both).await.is_err() {
             bail!(
@@ -113,20 +115,20 @@ mod tests {
             after,
             fault: Fault::FreezeBroker { ms: 1 },
         };
-        let pace = Pace::new(&[at(10), at(20)]);
+        let pace = Pace::new(&[at(10), at(20)], 2);
         let may = |number| pace.until_allowed(number).now_or_never().is_some();
         assert!(may(10 + AHEAD - 1) && !may(10 + AHEAD));
         pace.begins(1);
         assert!(!may(10 + AHEAD), "the first has not");
         pace.begins(0);
         assert!(may(1_000_000));
-        pace.are_open(OPEN_MAX);
+        pace.are_open(2 * OPEN_MAX);
         assert!(!may(0));
     }
 
     #[test]
     fn a_fault_waits_for_its_orders() {
-        let pace = Pace::new(&[]);
+        let pace = Pace::new(&[], 1);
         let reached = |orders| pace.until_taken(orders).now_or_never().is_some();
         assert!(reached(0) && !reached(1));
         pace.took();

@@ -40,12 +40,13 @@ pub(crate) fn write(outcome: &Outcome) -> String {
     let options = &outcome.options;
     write!(
         page,
-        "\n## This run\n\n**{}**, on {cores} cores, PostgreSQL {} and Apache Kafka. The same again: `just chaos --sagas {} --seed {} --faults {}`.\n\n",
+        "\n## This run\n\n**{}**, on {cores} cores, PostgreSQL {} and Apache Kafka. The same again: `just chaos --sagas {} --seed {} --faults {} --shoppers {}`.\n\n",
         outcome.sum(),
         outcome.postgres,
         options.sagas,
         options.seed,
         options.faults.unwrap_or_default(),
+        options.shoppers,
     )
     .ok();
     page.push_str("| | |\n|---|---|\n");

@@ -32,6 +32,8 @@ pub struct Options {
     pub seed: u64,
     /// Faults; in proportion to the orders if it is not said.
     pub faults: Option<usize>,
+    /// Who order at the same time.
+    pub shoppers: usize,
     /// A folder with released programs; those with fault points, which are slower, if there is none.
     pub finished: Option<PathBuf>,
 }
@@ -108,13 +110,14 @@ impl Outcome {
 pub async fn run(options: &Options) -> Result<Outcome> {
     let schedule = options.schedule();
     eprintln!(
-        "seed {}: {} orders, {} faults; the same again: --sagas {} --seed {} --faults {}",
+        "seed {}: {} orders, {} faults; the same again: --sagas {} --seed {} --faults {} --shoppers {}",
         options.seed,
         options.sagas,
         schedule.faults.len(),
         options.sagas,
         options.seed,
         schedule.faults.len(),
+        options.shoppers,
     );
     for line in schedule.to_string().lines().take(PRINTED) {
         eprintln!("{line}");
@@ -134,7 +137,10 @@ pub async fn run(options: &Options) -> Result<Outcome> {
 async fn play(ground: &Arc<Ground>, options: &Options, schedule: &Schedule) -> Result<Outcome> {
     let keeper_of_shelves = Customer::of(&ground.system)?;
     let shoppers = Shoppers::enter(ground, &keeper_of_shelves, options.seed, options.sagas).await?;
-    let (shoppers, pace) = (Arc::new(shoppers), Arc::new(Pace::new(&schedule.faults)));
+    let (shoppers, pace) = (
+        Arc::new(shoppers),
+        Arc::new(Pace::new(&schedule.faults, options.shoppers)),
+    );
     let (keeper, watch) = (Arc::new(Keeper::new()), Arc::new(Watch::over(ground).await?));
     let poison = Arc::new(Poison::prepare(ground).await?);
 
@@ -163,7 +169,7 @@ async fn play(ground: &Arc<Ground>, options: &Options, schedule: &Schedule) -> R
     )?;
     let begun = Instant::now();
     let played = tokio::try_join!(
-        Arc::clone(&shoppers).shop(options.sagas, Arc::clone(&pace)),
+        Arc::clone(&shoppers).shop(options.sagas, options.shoppers, Arc::clone(&pace)),
         Arc::new(injector).run(schedule),
     );
     let load = begun.elapsed();

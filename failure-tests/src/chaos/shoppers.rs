@@ -21,8 +21,6 @@ use crate::chaos::pace::Pace;
 use crate::customer::{Customer, insist, keyed, said, timed};
 use crate::provider::Provider;
 
-/// Who order at the same time.
-const AT_ONCE: usize = 64;
 /// Connections of all of them together.
 const CONNECTIONS: usize = 4;
 const OWNERS: usize = 1_000;
@@ -99,10 +97,10 @@ impl Shoppers {
         })
     }
 
-    /// Places all orders, and does what each shopper wishes.
-    pub(crate) async fn shop(self: Arc<Self>, orders: usize, pace: Arc<Pace>) -> Result<()> {
+    /// Places all orders, so many shoppers at the same time, and does what each wishes.
+    pub(crate) async fn shop(self: Arc<Self>, orders: usize, at_once: usize, pace: Arc<Pace>) -> Result<()> {
         stream::iter((0..orders).map(Ok))
-            .try_for_each_concurrent(AT_ONCE, |number| {
+            .try_for_each_concurrent(at_once, |number| {
                 let (shoppers, pace) = (Arc::clone(&self), Arc::clone(&pace));
                 async move {
                     pace.until_allowed(number).await?;

@@ -15,7 +15,7 @@ const EVERY: Duration = Duration::from_millis(250);
 const REST: u32 = 20;
 const REST_MIN: Duration = Duration::from_secs(2);
 /// A look that met an outage took long for that.
-const REST_MAX: Duration = Duration::from_secs(10);
+const REST_MAX: Duration = Duration::from_secs(60);
 /// How long a look may take. A database that is frozen answers when it is woken.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often somebody who waits hears something.

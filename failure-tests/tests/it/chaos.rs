@@ -15,6 +15,7 @@ fn everything_breaks_at_once_and_the_books_balance() {
         sagas: 300,
         seed: seed.ok().and_then(|seed| seed.parse().ok()).unwrap_or(5),
         faults: Some(20),
+        shoppers: 64,
         finished: None,
     };
     let outcome = runtime()

@@ -24,6 +24,11 @@ use crate::metrics as names;
 use crate::pause::Pauses;
 use crate::store::Store;
 
+/// This part of all slots is filled with one claim, if there is enough to do.
+const SEVERAL: usize = 8;
+/// How long a call may wait for others to be claimed with it.
+const GATHERING: Duration = Duration::from_millis(10);
+
 // A claim is a lease on this database's clock and a new number; whoever still works under an older number is
 // not listened to. Sagas that are parked wait.
 const CLAIM: &str = "\
@@ -111,6 +116,7 @@ pub(crate) async fn run<P: Participant, S: Store<P>>(
             count(&durable, P::NAME).await;
         }
         let free = slots.available_permits();
+        let mut backlog = false;
         let claimed = if free == 0 || pauses.is_paused(P::NAME, crate::pause::ALL) {
             Ok(Vec::new())
         } else {
@@ -124,7 +130,8 @@ pub(crate) async fn run<P: Participant, S: Store<P>>(
             }
             Ok(mut claimed) => {
                 backoff.reset();
-                let full = claimed.len() == free;
+                // More may wait than there was room for.
+                backlog = claimed.len() == free;
                 let of_all = || claimed.iter().map(about).collect();
                 if fault::reach(Point::EffectAfterClaim, of_all).await.is_err() {
                     // Nobody heard that they are ours: they are due again when the claim ends.
@@ -146,18 +153,14 @@ pub(crate) async fn run<P: Participant, S: Store<P>>(
                         answers.clone(),
                     ));
                 }
-                if full && free > 0 {
-                    Duration::ZERO
-                } else {
-                    options.poll
-                }
+                options.poll
             }
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = engine.effects.notified() => {}
+            () = engine.effects.notified(), if !backlog => {}
             () = stop.cancelled() => {}
-            Ok(permit) = slots.acquire(), if free == 0 => drop(permit),
+            () = gather(&slots, options.concurrency), if backlog => {}
         }
     }
     drop(answers);
@@ -171,6 +174,15 @@ pub(crate) async fn run<P: Participant, S: Store<P>>(
     if feed.await.is_err() {
         tracing::error!(participant = P::NAME, "the task that feeds answers back panicked");
     }
+}
+
+/// Waits for room for a call, and a little longer for room for several: a claim is a commit that is on disk, and it looks
+/// at everything that is due.
+async fn gather(slots: &Semaphore, concurrency: usize) {
+    // It is never closed.
+    drop(slots.acquire().await);
+    let several = u32::try_from(concurrency / SEVERAL).unwrap_or(u32::MAX).max(1);
+    drop(tokio::time::timeout(GATHERING, slots.acquire_many(several)).await);
 }
 
 async fn claim<P: Participant>(
