@@ -21,7 +21,7 @@ use crate::store::Store;
 // set. Two processes that find the same timer both try, and one finds it gone.
 const DUE: &str = "\
 select id, saga, name, traceparent from saga.timer t
- where participant = $1 and due_at <= clock_timestamp()
+ where participant = $1 and due_at <= statement_timestamp()
    and not exists (select 1 from saga.parked_key k where k.participant = t.participant and k.key = t.saga)
  order by due_at limit 256";
 

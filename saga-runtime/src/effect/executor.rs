@@ -30,13 +30,14 @@ const SEVERAL: usize = 8;
 const GATHERING: Duration = Duration::from_millis(10);
 
 // A claim is a lease on this database's clock and a new number; whoever still works under an older number is
-// not listened to. Sagas that are parked wait.
+// not listened to. Sagas that are parked wait. What is due is asked of an index, which clock_timestamp() cannot be:
+// it is volatile, and every claim would read all effects that are under way or postponed.
 const CLAIM: &str = "\
 update saga.effect e
    set claim_no = claim_no + 1, attempt = attempt + 1, due_at = clock_timestamp() + $3 * interval '1 millisecond',
        first_called_at = coalesce(first_called_at, clock_timestamp())
  where id in (select id from saga.effect c
-               where participant = $1 and due_at <= clock_timestamp() and kind = any($2) and kind <> all($4)
+               where participant = $1 and due_at <= statement_timestamp() and kind = any($2) and kind <> all($4)
                  and not exists (select 1 from saga.parked_key k where k.participant = c.participant and k.key = c.saga)
                order by due_at limit $5 for update skip locked)
 returning id, saga, kind, payload, traceparent, claim_no, attempt, outcome,

@@ -13,6 +13,8 @@ mod calls;
 mod consuming;
 /// Databases that encrypt, and several of them.
 mod databases;
+/// How much a statement reads.
+mod plans;
 /// What the database refuses.
 mod poison;
 /// Replays of parked keys.
