@@ -44,6 +44,8 @@ pub const IGNORED: &str = "saga_ignored_total";
 pub const PARTITIONS_HELD: &str = "saga_partitions_held";
 /// Partitions that were stopped because records are missing.
 pub const PARTITIONS_STOPPED: &str = "saga_partitions_stopped";
+/// How often a process was thrown out of its group, as if another one of its name had come, and joined again.
+pub const CONSUMER_REJOINS: &str = "saga_consumer_rejoins_total";
 /// Commands, by how they ended.
 pub const COMMANDS: &str = "saga_commands_total";
 /// How long a gRPC call took, by method and code.

@@ -82,12 +82,7 @@ impl Poll {
             self.obey(&consumer, &mut state, &mut to_commit, &applied);
             let records = match self.poll(&consumer, &rebalances, &mut state) {
                 Ok(records) => records,
-                Err(source) => {
-                    break Err(Error::Fatal {
-                        consumer: self.consumer.clone(),
-                        source,
-                    });
-                }
+                Err(source) => break Err(self.ended(&consumer, source)),
             };
             for (worker, records) in self.sort(records) {
                 self.workers[worker].send(Message::Records(records));
@@ -185,6 +180,21 @@ impl Poll {
             }
         }
         Ok(records)
+    }
+
+    fn ended(&self, client: &BaseConsumer<Context>, source: KafkaError) -> Error {
+        let fenced = Some(RDKafkaErrorCode::FencedInstanceId);
+        // What it polls for the end of a client is `Fatal`, whatever the cause.
+        let cause = client.client().fatal_error().map(|(code, _)| code);
+        let consumer = self.consumer.clone();
+        if cause == fenced || source.rdkafka_error_code() == fenced {
+            Error::Fenced {
+                consumer,
+                instance: self.instance.clone(),
+            }
+        } else {
+            Error::Fatal { consumer, source }
+        }
     }
 
     fn on_error(&self, error: KafkaError) -> Result<(), KafkaError> {

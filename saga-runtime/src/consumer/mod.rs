@@ -10,10 +10,11 @@ mod group;
 mod kafka;
 mod queue;
 pub(crate) mod reading;
+mod rejoin;
 mod worker;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quadrille_process::Health;
 use quadrille_process::kafka::KafkaSettings;
@@ -21,8 +22,10 @@ use saga_core::{Participant, input};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+use crate::consumer::rejoin::Rejoins;
 use crate::database;
 use crate::engine::Engine;
+use crate::metrics as names;
 use crate::pause::Pauses;
 use crate::store::Store;
 
@@ -75,6 +78,17 @@ pub enum Error {
         #[source]
         source: rdkafka::error::KafkaError,
     },
+    /// Another process has taken this one's place in the group, again and again.
+    #[error(
+        "{consumer}: the group gives the place of instance '{instance}' to another process; give each its own name: \
+         <SERVICE>_INSTANCE"
+    )]
+    Fenced {
+        /// Consumer group.
+        consumer: String,
+        /// What this process calls itself.
+        instance: String,
+    },
     /// A thread or task panicked.
     #[error("{consumer}: the consumer panicked")]
     Panicked {
@@ -84,7 +98,7 @@ pub enum Error {
 }
 
 /// What a consumer works with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Setting {
     /// For batches: their commits may be lost, the offset is then lost with them and the batch comes again.
     pub(crate) pool: PgPool,
@@ -99,6 +113,31 @@ pub(crate) struct Setting {
 
 /// Consumes until it is told to stop: then it finishes the batches at hand, commits, and leaves the group.
 pub(crate) async fn run<P: Participant, S: Store<P>>(
+    engine: Arc<Engine<P, S>>,
+    setting: Setting,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let mut rejoins = Rejoins::default();
+    loop {
+        let ended = once(Arc::clone(&engine), setting.clone(), stop.clone()).await;
+        let Err(Error::Fenced { consumer, instance }) = &ended else {
+            return ended;
+        };
+        if stop.is_cancelled() || !rejoins.may(Instant::now()) {
+            return ended;
+        }
+        tracing::warn!(
+            consumer,
+            instance,
+            "the group took this process for another one of its name; joining again"
+        );
+        metrics::counter!(names::CONSUMER_REJOINS, "participant" => P::NAME, "consumer" => engine.consumer.clone())
+            .increment(1);
+    }
+}
+
+/// From joining the group to leaving it.
+async fn once<P: Participant, S: Store<P>>(
     engine: Arc<Engine<P, S>>,
     setting: Setting,
     stop: CancellationToken,

@@ -260,6 +260,31 @@ impl World {
         }
     }
 
+    /// Joins the kiosk's group under the name of an instance, until the group throws it out for another one or has given
+    /// it partitions and waited for nobody.
+    pub(crate) async fn pose_as(&self, instance: &str) -> Result<()> {
+        let group = format!("{}kiosk", self.prefix);
+        let double: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", &group)
+            .set("group.instance.id", format!("{group}-{instance}"))
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", "6000")
+            .create()?;
+        let topic = format!("{}visits", self.prefix);
+        tokio::task::block_in_place(|| {
+            double.subscribe(&[topic.as_str()])?;
+            let begun = Instant::now();
+            while double.client().fatal_error().is_none() && double.assignment()?.count() == 0 {
+                if begun.elapsed() > PATIENCE {
+                    bail!("nobody took notice of the double of {instance}");
+                }
+                drop(double.poll(Duration::from_millis(50)));
+            }
+            Ok(())
+        })
+    }
+
     /// Waits until `number(sql)` is `wanted`.
     pub(crate) async fn until(&self, sql: &'static str, wanted: i64) -> Result<()> {
         let begun = Instant::now();
