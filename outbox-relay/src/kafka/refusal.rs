@@ -32,7 +32,8 @@ pub enum Unsendable {
 
 impl Unsendable {
     /// What the error says of the event itself. `None`: it says nothing of it; the broker is in trouble,
-    /// and everything waits.
+    /// and everything waits. So it is with `InvalidTimestamp`: records bear the time at which we send them, and a broker
+    /// that refuses it says that our clock and its own are an hour apart.
     pub(crate) fn from_code(code: RDKafkaErrorCode) -> Option<Self> {
         use RDKafkaErrorCode as Code;
         Some(match code {
@@ -44,7 +45,6 @@ impl Unsendable {
             Code::TopicAuthorizationFailed => Self::NotAuthorised,
             Code::InvalidRecord
             | Code::InvalidMessage
-            | Code::InvalidTimestamp
             | Code::PolicyViolation
             | Code::UnsupportedForMessageFormat => Self::Refused {
                 reason: code.to_string(),
@@ -146,6 +146,12 @@ impl fmt::Display for Unsendable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_wrong_is_no_events_fault() {
+        assert_eq!(Unsendable::from_code(RDKafkaErrorCode::InvalidTimestamp), None);
+        assert!(Unsendable::from_code(RDKafkaErrorCode::InvalidRecord).is_some());
+    }
 
     #[test]
     fn names_that_no_topic_can_have() {
