@@ -53,6 +53,8 @@ pub(crate) struct Around {
     pub(crate) provider_postgres: String,
     pub(crate) prefix: String,
     pub(crate) places: Places,
+    /// Where the first relay hears who rings; to others nobody does.
+    pub(crate) doorbell: u16,
     /// What the programs write down.
     pub(crate) log: &'static str,
     pub(crate) detours: Detours,
@@ -141,6 +143,7 @@ impl Around {
                     .collect();
                 own("SOURCES", sources.join(","));
                 own("LEASE_MS", LEASE.as_millis().to_string());
+                own("DOORBELL_LISTEN", at(admin));
             }
             "payment-sandbox" => {
                 let books = format!("{}sandbox", self.prefix);
@@ -163,6 +166,7 @@ impl Around {
             }
             _ => {
                 own("DATABASE_URL", database(self.url(name, name)));
+                own("RELAY_DOORBELLS", at(self.doorbell));
                 own("GRPC_LISTEN", at(grpc));
             }
         }

@@ -118,6 +118,7 @@ impl System {
             servers: servers.clone(),
             prefix,
             places,
+            doorbell: admins[5],
             log: if options.finished.is_some() {
                 "warn"
             } else {

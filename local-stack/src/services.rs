@@ -87,7 +87,7 @@ pub const SERVICES: &[Service] = &[
         name: "outbox-relay",
         key_prefix: "RELAY",
         grpc: None,
-        admin: 22,
+        admin: RELAY,
         database: None,
         own: |around| {
             let sources: Vec<String> = OUTBOXES
@@ -100,10 +100,16 @@ pub const SERVICES: &[Service] = &[
             } else {
                 ","
             };
-            vec![("SOURCES", sources.join(separator))]
+            vec![
+                ("SOURCES", sources.join(separator)),
+                ("DOORBELL_LISTEN", around.ports.address(RELAY)),
+            ]
         },
     },
 ];
+
+/// The relay's port, for its own pages and, as datagrams, for whoever rings.
+const RELAY: u16 = 22;
 
 /// Databases with an outbox that the relay serves.
 const OUTBOXES: &[&str] = &["product", "order", "inventory", "payment"];
@@ -167,6 +173,10 @@ impl Service {
                 around.kafka_brokers.to_owned(),
             ),
             ("QUADRILLE_INSTANCE".to_owned(), "local".to_owned()),
+            (
+                "QUADRILLE_RELAY_DOORBELLS".to_owned(),
+                around.ports.address(RELAY),
+            ),
         ];
         if let Some(endpoint) = around.otlp_endpoint {
             environment.push(("QUADRILLE_OTLP_ENDPOINT".to_owned(), endpoint.to_owned()));

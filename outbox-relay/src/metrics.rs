@@ -27,6 +27,8 @@ pub const PARKED_KEYS: &str = "outbox_relay_parked_keys";
 pub const PARKED_EVENTS: &str = "outbox_relay_parked_events";
 /// Gauge with the label `reason`: 1 while an event that cannot be sent holds the outbox up.
 pub const STOPPED: &str = "outbox_relay_stopped";
+/// Counter: times that a writer rang. Windows without rings come from writers that do not.
+pub const RINGS: &str = "outbox_relay_rings_total";
 /// Counter: times that the Kafka client told of trouble, or that a producer had to be made anew.
 pub const BROKER_ERRORS: &str = "outbox_relay_broker_errors_total";
 /// Counter: times that the outbox's database failed or the lease was lost.

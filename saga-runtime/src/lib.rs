@@ -19,6 +19,8 @@ pub mod consumer;
 pub mod database;
 /// A store of JSON documents, for whoever has no wishes about columns.
 pub mod documents;
+/// Relays that are told of commits.
+pub mod doorbell;
 /// Effects, performed after the commit that decided them.
 pub mod effect;
 /// What can go wrong, and what is done then.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::command::{self, Commands};
 use crate::database::{ConnectError, DatabaseConfig};
+use crate::doorbell::{Doorbell, Doorbells};
 use crate::effect::{self, Perform, Performers};
 use crate::engine::{Engine, stuck};
 use crate::pause::Pauses;
@@ -37,6 +38,8 @@ pub struct ServiceConfig {
     pub effects: effect::Options,
     /// What is kept for how long.
     pub retention: Retention,
+    /// Relays that hear at once of what was committed.
+    pub doorbells: Option<Doorbells>,
 }
 
 /// Why a service ended by itself, or did not begin.
@@ -86,12 +89,17 @@ impl ServiceConfig {
         let mut effects = effect::Options::default();
         effects.concurrency = env.bounded("EFFECTS_CONCURRENCY", effects.concurrency, 1..=10_000);
         effects.lease_margin = env.duration_ms("EFFECTS_LEASE_MARGIN_MS", effects.lease_margin);
+        let doorbells = env.optional(
+            "RELAY_DOORBELLS",
+            "host:port[,host:port…] of relays to ring after a commit; their RELAY_DOORBELL_LISTEN",
+        );
         Some(Self {
             database: database?,
             kafka: kafka?,
             commands,
             consumer,
             effects,
+            doorbells,
             retention: Retention::default(),
         })
     }
@@ -110,6 +118,7 @@ pub struct Service {
     /// Ends everything at once.
     stop: CancellationToken,
     grace: Duration,
+    doorbell: Option<Arc<Doorbell>>,
     tasks: JoinSet<Result<(), Error>>,
 }
 
@@ -180,9 +189,19 @@ impl Service {
             health: process.health.clone(),
             stop: process.shutdown.clone(),
             grace: process.grace,
+            doorbell: None,
             tasks: JoinSet::new(),
         };
         service.watch();
+        if let Some(to) = service.config.doorbells.clone() {
+            let (doorbell, outbox) = (Arc::<Doorbell>::default(), process.about.name.to_owned());
+            let carry = Arc::clone(&doorbell).carry(to, outbox, service.stop.clone());
+            service.task(async move {
+                carry.await;
+                Ok(())
+            });
+            service.doorbell = Some(doorbell);
+        }
         Ok(service)
     }
 
@@ -193,7 +212,13 @@ impl Service {
 
     /// Adds a participant.
     pub fn participant<P: Participant, S: Store<P>>(&mut self, participant: P, store: S) -> Member<'_, P, S> {
-        let engine = Engine::new(participant, store, &self.config.kafka.prefix, self.health.clone());
+        let engine = Engine::new(
+            participant,
+            store,
+            &self.config.kafka.prefix,
+            self.health.clone(),
+            self.doorbell.clone(),
+        );
         Member {
             service: self,
             engine,
@@ -297,6 +322,7 @@ impl<P: Participant, S: Store<P>> Member<'_, P, S> {
             stop,
             grace,
             tasks,
+            ..
         } = service;
         let (commands, requests) = Commands::new(config.commands);
         let requests = Arc::new(tokio::sync::Mutex::new(requests));

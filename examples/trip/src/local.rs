@@ -218,6 +218,7 @@ impl Place {
         let mut all = vec![
             ("QUADRILLE_KAFKA_BROKERS".to_owned(), self.brokers.clone()),
             ("QUADRILLE_PREFIX".to_owned(), self.prefix.clone()),
+            ("QUADRILLE_RELAY_DOORBELLS".to_owned(), self.at(admin("relay"))),
         ];
         let mut own = |key: &str, value: String| all.push((format!("{prefix}_{key}"), value));
         own("ADMIN_LISTEN", self.at(admin(name)));
@@ -233,6 +234,7 @@ impl Place {
             "relay" => {
                 let sources = SERVICES.map(|service| format!("{service}={}", self.database(service)));
                 own("SOURCES", sources.join(","));
+                own("DOORBELL_LISTEN", self.at(admin(name)));
             }
             _ => {}
         }

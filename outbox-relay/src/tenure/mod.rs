@@ -233,7 +233,8 @@ impl Tenure {
                         break;
                     }
                 }
-                () = self.shared.doorbell.notified(), if room => idle.wake(),
+                // While windows are on their way, what comes meanwhile shares the next.
+                () = self.shared.doorbell.notified(), if ring.is_empty() => idle.wake(),
                 () = tokio::time::sleep(wait), if room => {}
                 () = cancel.cancelled() => {}
             }

@@ -1,10 +1,13 @@
+use std::net::UdpSocket;
+
 use anyhow::Result;
 use chrono::DateTime;
 use saga_core::envelope::Envelope;
 use saga_core::partitioner::partition_for;
+use tokio::process::Command;
 
 use super::checker::Reader;
-use super::support::{Outbox, Running, append, eventually};
+use super::support::{Outbox, PASSWORD, Running, append, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_a_cloudevent_in_binary_mode() -> Result<()> {
@@ -160,7 +163,16 @@ async fn the_doorbell_is_only_a_hint() -> Result<()> {
     let relay = Running::start(options);
     let reader = Reader::new(&outbox, &topic, 1)?;
     reader.take(1).await;
-    // It has looked once more after that, and found nothing.
+    until_asleep(&outbox).await;
+    append(&mut writer, &topic, "k", "t", Some(b"2"), "{}").await?;
+    relay.handle.ring();
+    reader.take(1).await;
+    relay.stop().await;
+    Ok(())
+}
+
+/// It has looked once more after the first event, and found nothing.
+async fn until_asleep(outbox: &Outbox) {
     eventually("it sleeps", || async {
         let mut superuser = outbox.superuser().await.unwrap();
         sqlx::query_scalar(
@@ -175,9 +187,44 @@ async fn the_doorbell_is_only_a_hint() -> Result<()> {
         .unwrap()
     })
     .await;
-    append(&mut writer, &topic, "k", "t", Some(b"2"), "{}").await?;
-    relay.handle.ring();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doorbell_rings_across_processes() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 1, &[]).await?;
+    let mut writer = outbox.connect("it").await?;
+    append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+    let bell = UdpSocket::bind("127.0.0.1:0")?;
+    // Free a moment ago; nothing else here uses datagrams.
+    let door = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+    let (_, server) = outbox.servers.postgres_admin_url.split_once('@').unwrap();
+    let (server, _) = server.split_once('/').unwrap();
+    let mut relay = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
+        .env_clear()
+        .env(
+            "RELAY_SOURCES",
+            format!("it=postgres://it_relay:{PASSWORD}@{server}/{}", outbox.name),
+        )
+        .env("RELAY_KAFKA_BROKERS", &outbox.servers.kafka_brokers)
+        .env("RELAY_ADMIN_LISTEN", "127.0.0.1:0")
+        .env("RELAY_DOORBELL_LISTEN", door.to_string())
+        // So long that only the doorbell can be the reason.
+        .env("RELAY_POLL_MIN_MS", "3600000")
+        .env("RELAY_POLL_MAX_MS", "3600000")
+        .kill_on_drop(true)
+        .spawn()?;
+    let reader = Reader::new(&outbox, &topic, 1)?;
     reader.take(1).await;
-    relay.stop().await;
+    until_asleep(&outbox).await;
+    append(&mut writer, &topic, "k", "t", Some(b"2"), "{}").await?;
+    // None of these is its name.
+    for other in [&b"other"[..], b"", &[0xff; 9], &[b'i'; 1_000], b"it "] {
+        bell.send_to(other, door)?;
+    }
+    assert!(relay.try_wait()?.is_none(), "it goes on");
+    bell.send_to(b"it", door)?;
+    reader.take(1).await;
+    relay.kill().await?;
     Ok(())
 }

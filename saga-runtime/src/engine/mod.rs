@@ -18,6 +18,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::{Notify, broadcast};
 
 use crate::command::idempotency;
+use crate::doorbell::Doorbell;
 use crate::engine::batch::{Entry, What};
 use crate::engine::decide::{Decided, Loaded, Reply, decide};
 use crate::error::Error;
@@ -39,6 +40,8 @@ pub(crate) struct Engine<P: Participant, S> {
     pub(crate) consumer: String,
     /// Rung when an effect was written.
     pub(crate) effects: Notify,
+    /// Rung when events were written, if there is a relay to hear it.
+    doorbell: Option<Arc<Doorbell>>,
     /// Sagas whose state has changed, for whoever watches one. A watcher that is too slow misses some.
     pub(crate) changes: broadcast::Sender<P::Key>,
     /// What an operator has to mend.
@@ -76,13 +79,20 @@ impl<P: Participant> Clone for Told<P> {
 }
 
 impl<P: Participant, S: Store<P>> Engine<P, S> {
-    pub(crate) fn new(participant: P, store: S, prefix: &str, health: Health) -> Arc<Self> {
+    pub(crate) fn new(
+        participant: P,
+        store: S,
+        prefix: &str,
+        health: Health,
+        doorbell: Option<Arc<Doorbell>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             participant,
             store,
             prefix: prefix.to_owned(),
             consumer: format!("{prefix}{}", P::NAME),
             effects: Notify::new(),
+            doorbell,
             changes: broadcast::channel(4096).0,
             stuck: stuck::Stuck::new(health),
         })
@@ -291,6 +301,11 @@ impl<P: Participant, S: Store<P>> Engine<P, S> {
     fn tell(&self, decided: &Decided<P>) {
         if !decided.effects.is_empty() {
             self.effects.notify_one();
+        }
+        if let Some(doorbell) = &self.doorbell
+            && !decided.events.is_empty()
+        {
+            doorbell.ring();
         }
         for saved in &decided.sagas {
             // Nobody watches: nobody is told.

@@ -2,7 +2,7 @@ use anyhow::Result;
 use saga_core::envelope;
 
 use crate::kiosk::Made;
-use crate::world::{WAITING, World};
+use crate::world::{PATIENCE, WAITING, World};
 
 pub(crate) fn made(id: &str, n: i32) -> Made {
     made_so(id, n, "")
@@ -148,6 +148,43 @@ async fn what_cannot_be_decided_parks_its_key_and_others_flow() -> Result<()> {
     world.send(&made("bad", 10))?;
     world.until(VISITED, 21).await?;
     service.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_rings_the_relay() -> Result<()> {
+    let world = World::new().await?;
+    let relay = tokio::net::UdpSocket::bind("127.0.0.1:0").await?;
+    let door = relay.local_addr()?.to_string();
+    let service = world.start_with("a", &[("KIOSK_RELAY_DOORBELLS", &door)]).await?;
+    world.send(&made("v", 0))?;
+    world.flush()?;
+    let mut name = [0; 64];
+    let length = tokio::time::timeout(PATIENCE, relay.recv(&mut name)).await??;
+    assert_eq!(&name[..length], b"kiosk");
+    assert_eq!(world.number(NOTED).await?, 1, "after the commit");
+    service.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_taken_for_another_joins_again() -> Result<()> {
+    let world = World::new().await?;
+    let service = world.start("a").await?;
+    world.send(&made("v", 0))?;
+    world.flush()?;
+    world.until(NOTED, 1).await?;
+    // Somebody of the same name takes its place, and is thrown out in turn.
+    world.pose_as("a").await?;
+    service
+        .until_metric(&world, "saga_consumer_rejoins_total", "1")
+        .await?;
+    for n in 1..20 {
+        world.send(&made("v", n))?;
+    }
+    world.flush()?;
+    world.until(NOTED, 20).await?;
+    service.stop().await?;
+    assert_eq!(world.seen("v").await?, (0..20).collect::<Vec<_>>());
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ pub(crate) struct Config {
     kafka: KafkaSettings,
     lease: Duration,
     poll: (Duration, Duration),
+    /// Where writers ring, if they do.
+    pub(crate) doorbell: Option<SocketAddr>,
     spans: bool,
     transactional_ids: Option<TransactionalIds>,
 }
@@ -38,6 +41,10 @@ impl Config {
                 "no less than RELAY_POLL_MIN_MS",
             );
         }
+        let doorbell = env.optional(
+            "DOORBELL_LISTEN",
+            "ip:port for datagrams of writers that have committed; they set RELAY_DOORBELLS",
+        );
         let spans = env
             .optional::<String>("OTLP_ENDPOINT", "where spans are sent to")
             .is_some();
@@ -50,6 +57,7 @@ impl Config {
             kafka: kafka?,
             lease,
             poll: (shortest, longest),
+            doorbell,
             spans,
             transactional_ids,
         })

@@ -8,6 +8,9 @@ mod config;
 /// `run`.
 mod serve;
 
+/// Hears writers that ring.
+mod doorbell;
+
 /// `check`.
 mod check;
 
