@@ -1,14 +1,15 @@
+use std::panic::resume_unwind;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use metrics::histogram;
 use quadrille_process::telemetry;
 use tracing::{Instrument, field, info_span};
 
-/// A span and a duration for each request, in the caller's trace.
+/// A span and a duration for each request, in the caller's trace; and each comes to its end.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
     let route = request
         .extensions()
@@ -28,7 +29,15 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
         telemetry::set_parent(&span, traceparent, text(request.headers(), "tracestate"));
     }
     let began = Instant::now();
-    let response = next.run(request).instrument(span.clone()).await;
+    // A caller who hangs up must not stop a request half way: what sqlx had begun by then it takes for nothing, and gives the
+    // connection to the next one, who books into a transaction that nobody commits.
+    let running = tokio::spawn(next.run(request).instrument(span.clone()));
+    let response = match running.await {
+        Ok(response) => response,
+        Err(ended) if ended.is_panic() => resume_unwind(ended.into_panic()),
+        // The process ends.
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    };
     let status = response.status().as_u16();
     span.record("http.response.status_code", status);
     histogram!("http_server_request_duration_seconds", "route" => route, "status" => status.to_string())

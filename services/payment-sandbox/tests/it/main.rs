@@ -6,6 +6,7 @@ mod harness;
 
 mod charges;
 mod faults;
+mod hanging_up;
 mod pages;
 mod program;
 mod refunds;
