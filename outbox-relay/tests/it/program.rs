@@ -17,12 +17,7 @@ async fn the_log_says_which_login_is_refused_and_holds_no_password() -> Result<(
     let mut writer = outbox.connect("it").await?;
     append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
 
-    let url = |password| {
-        let (_, server) = outbox.servers.postgres_admin_url.split_once('@').unwrap();
-        let server = server.replace("/postgres?", &format!("/{}?", outbox.name));
-        format!("postgres://it_relay:{password}@{server}")
-    };
-    let sources = format!("it={};other={}", url(PASSWORD), url("notThisOne"));
+    let sources = format!("{};other={}", outbox.source(), outbox.relay_url("notThisOne"));
     let guess = KafkaUser {
         password: "neitherIsThis".to_owned(),
         ..user("relay")

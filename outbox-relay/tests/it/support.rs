@@ -93,6 +93,18 @@ impl Outbox {
             .disable_statement_logging()
     }
 
+    /// For `RELAY_SOURCES`.
+    pub fn source(&self) -> String {
+        format!("it={}", self.relay_url(PASSWORD))
+    }
+
+    /// Of the relay's role, with this password, and with what else the servers ask for.
+    pub fn relay_url(&self, password: &str) -> String {
+        let (_, server) = self.servers.postgres_admin_url.split_once('@').expect("a login");
+        let server = server.replacen("/postgres", &format!("/{}", self.name), 1);
+        format!("postgres://it_relay:{password}@{server}")
+    }
+
     /// The superuser, in the outbox's database.
     pub async fn superuser(&self) -> Result<PgConnection> {
         let options: PgConnectOptions = self.servers.postgres_admin_url.parse()?;

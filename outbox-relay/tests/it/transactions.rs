@@ -13,7 +13,7 @@ use super::guarantees::crashes_at;
 use super::leases::wakes_up;
 use super::outages::private;
 use super::parked::{append_all, ids, request_replay, too_large, until_parked};
-use super::support::{Outbox, PASSWORD, Running, run};
+use super::support::{Outbox, Running, run};
 use super::writers::Writers;
 
 fn transactional(options: &mut Options) {
@@ -104,18 +104,9 @@ async fn what_a_killed_relay_had_sent_and_not_committed_is_seen_by_nobody() -> R
 }
 
 fn program(outbox: &Outbox) -> Result<Child> {
-    let (_, server) = outbox
-        .servers
-        .postgres_admin_url
-        .split_once('@')
-        .expect("a login");
-    let server = server.replace("/postgres", &format!("/{}", outbox.name));
     Ok(Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
         .env_clear()
-        .env(
-            "RELAY_SOURCES",
-            format!("it=postgres://it_relay:{PASSWORD}@{server}"),
-        )
+        .env("RELAY_SOURCES", outbox.source())
         .env("RELAY_KAFKA_BROKERS", &outbox.servers.kafka_brokers)
         .env("RELAY_TRANSACTIONAL_ID_PREFIX", &outbox.name)
         .env("RELAY_LEASE_MS", "1000")

@@ -4,12 +4,10 @@ use anyhow::Result;
 use tokio::process::Command;
 
 use super::checker::Reader;
-use super::support::{Outbox, PASSWORD, Running, append, run, until_down};
+use super::support::{Outbox, Running, append, run, until_down};
 
 /// What a verb says, and its exit code.
 async fn verb(outbox: &Outbox, brokers: &str, verb: &str, more: &[(&str, &str)]) -> Result<(i32, String)> {
-    let (_, server) = outbox.servers.postgres_admin_url.split_once('@').unwrap();
-    let (server, _) = server.split_once('/').unwrap();
     let Output {
         status,
         stdout,
@@ -17,10 +15,7 @@ async fn verb(outbox: &Outbox, brokers: &str, verb: &str, more: &[(&str, &str)])
     } = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
         .args(verb.split(' '))
         .env_clear()
-        .env(
-            "RELAY_SOURCES",
-            format!("it=postgres://it_relay:{PASSWORD}@{server}/{}", outbox.name),
-        )
+        .env("RELAY_SOURCES", outbox.source())
         .env("RELAY_KAFKA_BROKERS", brokers)
         .env("RELAY_LEASE_MS", "2000")
         .envs(more.iter().copied())

@@ -7,7 +7,7 @@ use saga_core::partitioner::partition_for;
 use tokio::process::Command;
 
 use super::checker::Reader;
-use super::support::{Outbox, PASSWORD, Running, append, eventually};
+use super::support::{Outbox, Running, append, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_a_cloudevent_in_binary_mode() -> Result<()> {
@@ -198,14 +198,9 @@ async fn the_doorbell_rings_across_processes() -> Result<()> {
     let bell = UdpSocket::bind("127.0.0.1:0")?;
     // Free a moment ago; nothing else here uses datagrams.
     let door = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
-    let (_, server) = outbox.servers.postgres_admin_url.split_once('@').unwrap();
-    let (server, _) = server.split_once('/').unwrap();
     let mut relay = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
         .env_clear()
-        .env(
-            "RELAY_SOURCES",
-            format!("it=postgres://it_relay:{PASSWORD}@{server}/{}", outbox.name),
-        )
+        .env("RELAY_SOURCES", outbox.source())
         .env("RELAY_KAFKA_BROKERS", &outbox.servers.kafka_brokers)
         .env("RELAY_ADMIN_LISTEN", "127.0.0.1:0")
         .env("RELAY_DOORBELL_LISTEN", door.to_string())

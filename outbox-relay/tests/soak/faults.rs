@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use super::support::{Outbox, PASSWORD};
+use super::support::Outbox;
 use super::writers::{LARGE_BYTES, Progress};
 
 /// Two processes, of which one has the lease and the other stands by.
@@ -60,17 +60,10 @@ impl Relays {
 const LEASE: Duration = Duration::from_secs(1);
 
 fn spawn(outbox: &Outbox) -> Result<Child> {
-    let (_, server) = outbox
-        .servers
-        .postgres_admin_url
-        .split_once('@')
-        .context("a URL")?;
-    let (server, _) = server.split_once('/').context("a URL")?;
-    let source = format!("it=postgres://it_relay:{PASSWORD}@{server}/{}", outbox.name);
     Ok(Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
         .arg("run")
         .env_clear()
-        .env("RELAY_SOURCES", source)
+        .env("RELAY_SOURCES", outbox.source())
         .env("RELAY_KAFKA_BROKERS", &outbox.servers.kafka_brokers)
         .env("RELAY_LEASE_MS", LEASE.as_millis().to_string())
         .env("RELAY_ADMIN_LISTEN", "127.0.0.1:0")
