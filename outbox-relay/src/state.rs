@@ -325,7 +325,10 @@ impl Shared {
 /// certificate that is not trusted.
 fn follows(error: &KafkaError) -> bool {
     matches!(error, KafkaError::MetadataFetch(_))
-        || error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown)
+        || matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::MessageTimedOut)
+        )
 }
 
 #[cfg(test)]
@@ -334,7 +337,7 @@ mod tests {
 
     #[test]
     fn that_nobody_answers_does_not_hide_why() {
-        use RDKafkaErrorCode::{AllBrokersDown, Authentication, BrokerTransportFailure};
+        use RDKafkaErrorCode::{AllBrokersDown, Authentication, BrokerTransportFailure, MessageTimedOut};
         let shared = Shared::new("it".parse().unwrap(), "a".to_owned());
         shared.set_phase(Phase::Publishing);
         shared.set_oldest(Some(Utc::now()));
@@ -343,6 +346,10 @@ mod tests {
         shared.broker_trouble(&KafkaError::Global(Authentication), "login refused");
         shared.broker_trouble(&KafkaError::Global(AllBrokersDown), "all are down");
         shared.broker_trouble(&KafkaError::MetadataFetch(BrokerTransportFailure), "no metadata");
+        shared.broker_trouble(
+            &KafkaError::MessageProduction(MessageTimedOut),
+            "no answer in time",
+        );
         assert!(says("login refused"));
         shared.broker_trouble(&KafkaError::Global(BrokerTransportFailure), "connection refused");
         assert!(says("connection refused"));

@@ -143,6 +143,17 @@ impl fmt::Display for Unsendable {
     }
 }
 
+/// What is wrong when a refusal says nothing of the event at `position` itself, for whoever reads the health check.
+pub(crate) fn why_everything_waits(code: RDKafkaErrorCode, position: i64) -> String {
+    let remedy = match code {
+        RDKafkaErrorCode::InvalidTimestamp => {
+            "; the clocks of this machine and of the broker are an hour apart or more: set them"
+        }
+        _ => "",
+    };
+    format!("the broker refused the event at {position}: {code}{remedy}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +162,7 @@ mod tests {
     fn a_clock_that_is_wrong_is_no_events_fault() {
         assert_eq!(Unsendable::from_code(RDKafkaErrorCode::InvalidTimestamp), None);
         assert!(Unsendable::from_code(RDKafkaErrorCode::InvalidRecord).is_some());
+        assert!(why_everything_waits(RDKafkaErrorCode::InvalidTimestamp, 7).contains("clocks"));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 use std::time::{Duration, Instant};
 
+use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
 use super::Tenure;
 use crate::backoff::Backoff;
 use crate::fault::Point;
-use crate::kafka::refusal::Unsendable;
+use crate::kafka::refusal::{Unsendable, why_everything_waits};
 use crate::outbox::error::OutboxError;
 use crate::outbox::read::who_is;
 use crate::outbox::window::Window;
@@ -126,7 +127,10 @@ impl Tenure {
                         return Ok(Cause::Trouble);
                     }
                     None => {
-                        tracing::warn!(source = %self.shared.source, %halt, "producer starts over");
+                        let code = rejected.refused.code;
+                        let reason = why_everything_waits(code, position);
+                        self.shared
+                            .broker_trouble(&KafkaError::MessageProduction(code), &reason);
                         return Ok(Cause::Trouble);
                     }
                 }
