@@ -1,17 +1,22 @@
 //! Shelves: what is held is what orders hold, and what is sold is what was confirmed.
 //!
-//! Two databases have no common snapshot, and orders go on. So the shelves are read at one moment, together with the
-//! orders that hold something then and those that were sold lately; and of the orders that are confirmed later, only
-//! those count that were sold by that moment.
+//! Two databases have no common snapshot, and orders go on. But an order is confirmed before its goods are sold. So three
+//! looks are taken in this order: at what inventory's transactions have ended, at the orders, at the shelves. Whatever
+//! of the orders was confirmed by then is sold or still held on the shelves. And what is sold beyond that was sold in
+//! between, by a transaction that the first look did not see: few rows, that are asked for one by one.
+//!
+//! No clock is read. Processes write theirs into rows, and an audit is what shows whether all is well after one was wrong.
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
-use futures::TryStreamExt as _;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::postgres::PgArguments;
+use sqlx::query::QueryAs;
+use sqlx::{Connection as _, Executor as _, PgConnection, Postgres};
 use uuid::Uuid;
 
 use super::finding::{Class, Finding};
+
+const MOMENT: &str = "begin isolation level repeatable read read only";
 
 const SHELVES: &str = "select product_id, received, on_hand, held, sold from shelf";
 
@@ -22,28 +27,38 @@ select l.product_id, sum(l.quantity)::int8
 
 const HOLDING: &str = "select order_id from hold where state = 'held'";
 
-/// The clocks of processes and servers may differ by less than this.
-const SOLD_LATELY: &str = "\
-select order_id from hold where state = 'sold' and ended_at > clock_timestamp() - interval '15 minutes'";
+/// The oldest transaction that may not have ended, as rows bear it.
+const UNENDED: &str = "select pg_snapshot_xmin(pg_current_snapshot())::xid::text";
 
-const CLOCK: &str = "select clock_timestamp() - interval '5 minutes'";
+/// Sold by transactions that had not ended then. Ages, since transaction ids go round; a row from the other half of the
+/// round may be among them and does no harm.
+const SOLD_SINCE: &str = "select order_id from hold where state = 'sold' and age(xmin) <= age($1::text::xid)";
 
-const SOLD: &str = "\
+const CONFIRMED: &str = "\
 select l.product_id, sum(l.quantity)::int8
   from orders o, jsonb_to_recordset(o.lines) as l (product_id uuid, quantity int8)
- where o.status = 'confirmed'
-   and case when o.updated_at < $1
-            then not exists (select from unnest($2::uuid[]) as holding (id) where holding.id = o.id)
-            else exists (select from unnest($3::uuid[]) as lately (id) where lately.id = o.id) end
+ where o.status = 'confirmed' and not exists (select from unnest($1::uuid[]) as holding (id) where holding.id = o.id)
+ group by l.product_id";
+
+const NOT_CONFIRMED: &str = "\
+select sold.id from unnest($1::uuid[]) as sold (id)
+ where not exists (select from orders o where o.id = sold.id and o.status = 'confirmed')";
+
+const CONFIRMED_OF: &str = "\
+select l.product_id, sum(l.quantity)::int8
+  from orders o, jsonb_to_recordset(o.lines) as l (product_id uuid, quantity int8)
+ where o.status = 'confirmed' and o.id = any($1)
  group by l.product_id";
 
 pub(super) const OF_SERVICES: &[(&str, &str, &str)] = &[
     ("inventory", "shelves", SHELVES),
     ("inventory", "held", HELD),
     ("inventory", "holding", HOLDING),
-    ("inventory", "sold_lately", SOLD_LATELY),
-    ("inventory", "clock", CLOCK),
-    ("order", "sold", SOLD),
+    ("inventory", "unended", UNENDED),
+    ("inventory", "sold_since", SOLD_SINCE),
+    ("order", "confirmed", CONFIRMED),
+    ("order", "not_confirmed", NOT_CONFIRMED),
+    ("order", "confirmed_of", CONFIRMED_OF),
 ];
 
 /// How many units, in the words of inventory's table.
@@ -83,25 +98,28 @@ pub(super) async fn wrong(
     inventory: &mut PgConnection,
     order: &mut PgConnection,
 ) -> Result<(usize, Vec<Finding>), sqlx::Error> {
-    let before: DateTime<Utc> = sqlx::query_scalar(CLOCK).fetch_one(&mut *order).await?;
-    let mut moment = inventory
-        .begin_with("begin isolation level repeatable read read only")
-        .await?;
+    let unended: String = sqlx::query_scalar(UNENDED).fetch_one(&mut *inventory).await?;
+    let mut orders = order.begin_with(MOMENT).await?;
+    // The first statement takes the snapshot.
+    orders.execute("select").await?;
+    let mut moment = inventory.begin_with(MOMENT).await?;
     let shelves: Vec<(Uuid, i64, i64, i64, i64)> = sqlx::query_as(SHELVES).fetch_all(&mut *moment).await?;
-    let held = sums(&mut moment, HELD).await?;
+    let held: BTreeMap<Uuid, i64> = sums(sqlx::query_as(HELD), &mut moment).await?;
     let holding: Vec<Uuid> = sqlx::query_scalar(HOLDING).fetch_all(&mut *moment).await?;
-    let lately: Vec<Uuid> = sqlx::query_scalar(SOLD_LATELY).fetch_all(&mut *moment).await?;
+    let since: Vec<Uuid> = sqlx::query_scalar(SOLD_SINCE)
+        .bind(unended)
+        .fetch_all(&mut *moment)
+        .await?;
     moment.rollback().await?;
 
-    let mut sold = BTreeMap::new();
-    let mut rows = sqlx::query_as(SOLD)
-        .bind(before)
-        .bind(holding)
-        .bind(lately)
-        .fetch(order);
-    while let Some((product, units)) = rows.try_next().await? {
-        let (product, units): (Uuid, i64) = (product, units);
-        sold.insert(product, units);
+    let mut sold = sums(sqlx::query_as(CONFIRMED).bind(holding), &mut orders).await?;
+    let later: Vec<Uuid> = sqlx::query_scalar(NOT_CONFIRMED)
+        .bind(since)
+        .fetch_all(&mut *orders)
+        .await?;
+    orders.rollback().await?;
+    for (product, units) in sums(sqlx::query_as(CONFIRMED_OF).bind(later), order).await? {
+        *sold.entry(product).or_default() += units;
     }
     let mut found = Vec::new();
     let mut say = |product: Uuid, detail: String| {
@@ -129,11 +147,10 @@ pub(super) async fn wrong(
 }
 
 async fn sums(
+    statement: QueryAs<'_, Postgres, (Uuid, i64), PgArguments>,
     connection: &mut PgConnection,
-    statement: &'static str,
 ) -> Result<BTreeMap<Uuid, i64>, sqlx::Error> {
-    let rows: Vec<(Uuid, i64)> = sqlx::query_as(statement).fetch_all(connection).await?;
-    Ok(rows.into_iter().collect())
+    Ok(statement.fetch_all(connection).await?.into_iter().collect())
 }
 
 #[cfg(test)]
