@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use local_stack::{Addresses, Guardian, free_ports};
 use quadrille_process::kafka::KafkaSettings;
-use saga_proof::stage::programs;
+use saga_proof::stage::{RELAY, programs};
 use sagactl::migrate::{self, DATABASES, Passwords, Target, topics};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -102,6 +102,9 @@ impl System {
 
         let [product, order, inventory, payment, webhook, sandbox] = free_ports()?;
         let admins: [u16; 6] = free_ports()?;
+        // Datagrams have ports of their own, so that of the relay's admin API is free for them.
+        let mut doors = PROGRAMS.iter().zip(admins);
+        let (_, doorbell) = doors.find(|(name, _)| **name == RELAY).context("a relay")?;
         let places = Places {
             product,
             order,
@@ -118,7 +121,7 @@ impl System {
             servers: servers.clone(),
             prefix,
             places,
-            doorbell: admins[5],
+            doorbell,
             log: if options.finished.is_some() {
                 "warn"
             } else {

@@ -218,7 +218,7 @@ impl Kafka {
              log.cleaner.dedupe.buffer.size=16777216\n\
              controlled.shutdown.max.retries=1\n\
              # After a crash the open segment of each partition is read again, up to 1 GB of it by default.\n\
-             log.segment.bytes=134217728\n\
+             log.segment.bytes=33554432\n\
              {security}",
             self.log_dir().display()
         );
