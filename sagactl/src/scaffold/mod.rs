@@ -12,10 +12,14 @@ mod manifest;
 /// The workspace and the checkout of Quadrille around a folder.
 mod place;
 
+/// As `cargo fmt` would leave it.
+mod format;
+
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+pub(crate) use format::format;
 pub(crate) use name::Name;
 
 use place::{Quadrille, Workspace};

@@ -60,6 +60,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<Code, Failure> {
         return Ok(Code::Ok);
     }
     scaffold::write(&plan).map_err(failure)?;
+    if let Err(why) = scaffold::format(&plan) {
+        screen::hint(format!("the code is not formatted, run cargo fmt: {why}"));
+    }
     screen::hint(format!(
         "next: cd {dir} && cargo test; then {readme}",
         dir = dir.display(),

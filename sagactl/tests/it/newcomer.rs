@@ -170,20 +170,44 @@ async fn a_name_that_cannot_be_one_is_refused() {
     }
 }
 
-/// As our own code: whoever begins with it should not have to format it first.
-#[test]
-fn the_templates_are_formatted() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/participant");
-    for file in ["build.rs", "src/main.rs", "src/lib.rs", "tests/it/main.rs"] {
+/// What a program needs to find a rustfmt, and rustup to find its own.
+fn with_rustfmt() -> Vec<(&'static str, String)> {
+    ["PATH", "HOME", "RUSTUP_HOME", "CARGO_HOME"]
+        .into_iter()
+        .filter_map(|name| Some((name, std::env::var(name).ok()?)))
+        .collect()
+}
+
+/// As our own code: whoever begins with it should not have to format it first. Where a line is broken depends on how long
+/// the name is, the order of imports on its first letter.
+#[tokio::test]
+async fn what_is_written_is_formatted_whatever_its_name() {
+    for name in ["hotel", "x", "warehouse_of_rare_things"] {
+        let workspace = Folder::like_ours();
+        let folder = workspace.path(name);
+        let said = sagactl(&with_rustfmt(), &["new", "participant", name, "--dir", &folder]).await;
+        assert_eq!(
+            (said.code, said.err.contains("cargo fmt")),
+            (0, false),
+            "{said:?}"
+        );
         let output = Command::new("rustfmt")
             .args(["--check", "--edition=2024"])
-            .arg(folder.join(file))
+            .args(["build.rs", "src/main.rs", "src/lib.rs", "tests/it/main.rs"])
+            .current_dir(&folder)
             .output()
             .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stdout)
-        );
+        let differs = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{name}: {differs}");
     }
+}
+
+#[tokio::test]
+async fn without_rustfmt_it_says_what_to_do() {
+    let workspace = Folder::like_ours();
+    let folder = workspace.path("hotel");
+    let new = ["new", "participant", "hotel", "--dir", &folder];
+    let said = sagactl(&[("PATH", "/nowhere".to_owned())], &new).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.err.contains("run cargo fmt"), "{said:?}");
 }
