@@ -431,7 +431,11 @@ impl<O: Outside> Model<O> {
                 }
             };
             if !decided {
-                return Err(format!("{} refused {name}", inner.parts[*part].name()));
+                return Err(format!(
+                    "{who} refused {name}, and what is refused tells nobody: there would be no saga to look at. Begin with what {who} \
+                     takes, and look at the refusal in a test of that decision alone (saga_core::testkit::given)",
+                    who = inner.parts[*part].name()
+                ));
             }
         }
         for life in &mut world.sagas {

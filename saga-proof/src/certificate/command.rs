@@ -90,9 +90,7 @@ fn played<C: Certified>(options: &Options) -> Result<Certificate> {
 }
 
 /// On a PostgreSQL and a Kafka of its own, or on those of the environment.
-pub(super) fn on_servers(
-    play: impl AsyncFnOnce(&'static Addresses) -> Result<Certificate>,
-) -> Result<Certificate> {
+pub(super) fn on_servers<T>(play: impl AsyncFnOnce(&'static Addresses) -> Result<T>) -> Result<T> {
     let servers = TestStack::shared().map_err(|error| anyhow!("{error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

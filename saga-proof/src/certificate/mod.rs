@@ -94,6 +94,8 @@ mod path;
 mod plan;
 /// One case.
 mod play;
+/// What was walked, for replays and audits.
+mod recording;
 /// All of them.
 mod run;
 /// A certificate that is said, not programmed.
@@ -110,5 +112,5 @@ pub use command::{main, sample, whole};
 pub use path::{Path, Saga};
 pub use quadrille_process::fault::Point;
 pub use run::{Certificate, Options, run};
-pub use script::{Act, Ask, CERTIFICATE, Mistake, Script, delete, due, post, put};
+pub use script::{Act, Ask, CERTIFICATE, Mistake, RECORDED, Script, delete, due, post, put};
 pub use unsendable::UNSENDABLE_TYPES;

@@ -7,6 +7,7 @@ use quadrille_process::fault::Kind;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use super::certified::Setting;
 use super::drawer::{Armed, Drawers, Step};
 use super::judge::{Judge, Verdict};
 use super::path::Saga;
@@ -53,9 +54,27 @@ pub(crate) struct Outcome {
     pub(crate) wrong: Vec<String>,
 }
 
-impl<P: Plays> Theatre<'_, P> {
-    pub(crate) fn at_once() -> Semaphore {
-        Semaphore::new(AT_ONCE)
+impl<'s, P: Plays> Theatre<'s, P> {
+    /// On this company's ground, with nothing armed.
+    ///
+    /// # Errors
+    /// If somebody does not answer.
+    pub(crate) async fn of(
+        company: &'s P,
+        setting: &Setting<'s>,
+        claim: Duration,
+        everyday: &'static str,
+    ) -> Result<Self> {
+        Ok(Self {
+            company,
+            claim,
+            everyday,
+            drawers: Drawers::of(&setting.programs)?,
+            warden: Warden::new(&setting.programs),
+            judge: Judge::of(setting).await?,
+            unsendable: setting.unsendable.clone(),
+            free: Semaphore::new(AT_ONCE),
+        })
     }
 
     /// Walks a path with nothing armed, and says which points were passed, and which outboxes were written to.

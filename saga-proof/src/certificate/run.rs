@@ -2,22 +2,21 @@ use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use local_stack::Addresses;
 use quadrille_process::fault::Point;
 
 use super::certified::{Certified, Setting};
-use super::drawer::{Drawers, Step};
-use super::judge::Judge;
+use super::drawer::Step;
 use super::page;
 use super::path::Path;
 use super::plan::{self, Case, Rehearsal, Subject, Trigger, trigger};
 use super::play::{Outcome, Theatre};
 use super::terms::{Plays, Terms};
 use super::unsendable;
-use super::warden::Warden;
+use crate::stage::topics::{Record, Topics};
 
 /// How often somebody who waits hears something.
 const NEWS: Duration = Duration::from_secs(10);
@@ -136,16 +135,7 @@ async fn play<P: Plays>(company: &P, mut terms: Terms, options: &Options) -> Res
             "there is no path {only}"
         );
     }
-    let theatre = Theatre {
-        company,
-        claim: terms.claim,
-        everyday,
-        drawers: Drawers::of(&setting.programs)?,
-        warden: Warden::new(&setting.programs),
-        judge: Judge::of(&setting).await?,
-        unsendable: setting.unsendable.clone(),
-        free: Theatre::<P>::at_once(),
-    };
+    let theatre = Theatre::of(company, &setting, terms.claim, everyday).await?;
     let rehearsal = rehearse(&theatre, &terms.paths).await?;
     eprintln!("rehearsed {} paths in {:.0?}", terms.paths.len(), begun.elapsed());
 
@@ -187,6 +177,28 @@ async fn play<P: Plays>(company: &P, mut terms: Terms, options: &Options) -> Res
             .fetch_one(theatre.judge.outboxes.named(outbox)?)
             .await?,
     })
+}
+
+/// Walks each path as a rehearsal does, and hands over all that the topics hold then.
+///
+/// # Errors
+/// If a path does not hold, or the topics cannot be read.
+pub(crate) async fn rehearsed<P: Plays>(company: &P, terms: &Terms) -> Result<Vec<Record>> {
+    let setting = company.setting();
+    let first = terms.paths.first().context("there is no path")?;
+    let theatre = Theatre::of(company, &setting, terms.claim, first.name).await?;
+    let walked = rehearse(&theatre, &terms.paths).await;
+    if walked.is_err() {
+        keep(setting.logs);
+    }
+    walked?;
+    let (brokers, names) = (setting.brokers.to_owned(), setting.topics.clone());
+    tokio::task::spawn_blocking(move || {
+        let mut topics = Topics::open(&brokers, &names)?;
+        topics.catch_up()?;
+        Ok(topics.records)
+    })
+    .await?
 }
 
 async fn rehearse<P: Plays>(theatre: &Theatre<'_, P>, paths: &[Path]) -> Result<Rehearsal> {

@@ -13,7 +13,8 @@ use serde_json::Value;
 use super::certified::{CLAIM, Words};
 use super::command::{judged, on_servers, write};
 use super::path::Path;
-use super::run::{Options, played};
+use super::recording;
+use super::run::{Options, played, rehearsed};
 use super::terms::Terms;
 use crate::stage::{Parts, System};
 
@@ -29,9 +30,14 @@ mod mistake;
 /// The system that plays it.
 mod troupe;
 
-/// Which cases [`Script::certify`] plays: all of them, which writes the page, if it is `whole`; those whose name holds it, if it
-/// is anything else; a sample, if it is not set.
+/// Which cases [`Script::certify`] plays: all of them, which writes the page, if it is `whole`; none, but each path three times
+/// without any fault, and a record of it in [`RECORDED`], if it is `record`; those whose name holds it, if it is anything else; a
+/// sample, if it is not set.
 pub const CERTIFICATE: &str = "CERTIFICATE";
+
+/// The folder of the record that [`CERTIFICATE`]`=record` writes, beside the manifest of the test: for
+/// [`Recorded::in_folder`](crate::Recorded::in_folder).
+pub const RECORDED: &str = "recorded";
 
 /// A saga that is begun over HTTP, and what has to become of it: for whoever need not program more ([`Certified`](super::Certified)).
 ///
@@ -203,6 +209,9 @@ impl Script {
     /// [`Mistake`] if the script is wrong, before anything is started; else whatever does not hold, or what kept it from being played.
     pub fn certify(self, page: impl AsRef<FilePath>) -> Result<()> {
         let asked = std::env::var(CERTIFICATE).ok().filter(|asked| !asked.is_empty());
+        if asked.as_deref() == Some("record") {
+            return self.record();
+        }
         let options = match asked.as_deref() {
             None => Options {
                 sample: true,
@@ -226,6 +235,17 @@ impl Script {
         judged(&certificate).map_err(|wrong| {
             anyhow!("{wrong}\nto play one of them alone, set {CERTIFICATE} to its name, up to the first ': '")
         })
+    }
+
+    fn record(self) -> Result<()> {
+        let folder = FilePath::new(RECORDED);
+        let play = mistake::checked(self)?;
+        recording::is_free(folder)?;
+        let records = on_servers(async |servers| {
+            let system = System::start(servers, play.script.parts.clone()).await?;
+            rehearsed(&play.on(system).await?, &play.script.terms()).await
+        })?;
+        recording::write(folder, records)
     }
 
     fn of_the_path(mut self, what: &'static str, say: impl FnOnce(&mut Scene)) -> Self {
