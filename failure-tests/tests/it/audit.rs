@@ -162,7 +162,8 @@ fn a_shop_that_runs_audits_clean() {
         assert_eq!(serde_json::from_str::<Value>(&out)?["events"], answer["events"]);
 
         // Clocks that were hours apart when an order ended have left their times in both databases; the shelves add up all the same.
-        let ahead = "update orders set updated_at = updated_at + interval '2 hours' where status = 'confirmed'";
+        let ahead =
+            "update orders set updated_at = updated_at + interval '2 hours' where status = 'confirmed'";
         run(&shop.database("order").await?, ahead.to_owned()).await?;
         let behind = "update hold set ended_at = ended_at - interval '2 hours' where state = 'sold'";
         run(&shop.database("inventory").await?, behind.to_owned()).await?;
