@@ -43,10 +43,7 @@ pub(super) fn is_free(folder: &Path) -> Result<()> {
 pub(super) fn write(folder: &Path, mut records: Vec<Record>) -> Result<()> {
     let failed = || format!("write {}", folder.display());
     fs::create_dir_all(folder).with_context(failed)?;
-    records.sort_by(|a, b| {
-        let place = |record: &Record| (record.topic.clone(), record.partition, record.offset);
-        place(a).cmp(&place(b))
-    });
+    records.sort_by(|a, b| (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset)));
     let (path, draft) = (folder.join(FILE), folder.join("walked.draft"));
     let mut file = BufWriter::new(File::create(&draft).with_context(failed)?);
     for record in &records {

@@ -178,7 +178,25 @@ fn with_rustfmt() -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// As our own code: whoever begins with it should not have to format it first. Where a line is broken depends on how long
+/// As our own code, under the name that they have here.
+#[test]
+fn the_templates_are_formatted() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates/participant");
+    assert_formatted("newcomer", &folder);
+}
+
+fn assert_formatted(name: &str, folder: &Path) {
+    let output = Command::new("rustfmt")
+        .args(["--check", "--edition=2024"])
+        .args(["build.rs", "src/main.rs", "src/lib.rs", "tests/it/main.rs"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let differs = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{name}: {differs}");
+}
+
+/// Whoever begins with it should not have to format it first. Where a line is broken depends on how long
 /// the name is, the order of imports on its first letter.
 #[tokio::test]
 async fn what_is_written_is_formatted_whatever_its_name() {
@@ -191,14 +209,7 @@ async fn what_is_written_is_formatted_whatever_its_name() {
             (0, false),
             "{said:?}"
         );
-        let output = Command::new("rustfmt")
-            .args(["--check", "--edition=2024"])
-            .args(["build.rs", "src/main.rs", "src/lib.rs", "tests/it/main.rs"])
-            .current_dir(&folder)
-            .output()
-            .unwrap();
-        let differs = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{name}: {differs}");
+        assert_formatted(name, Path::new(&folder));
     }
 }
 
