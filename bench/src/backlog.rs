@@ -1,7 +1,12 @@
 use anyhow::Result;
 use sqlx::PgPool;
+use uuid::Uuid;
 
-use crate::ground::PAYLOAD;
+/// Bytes of a payload.
+pub(crate) const PAYLOAD: usize = 300;
+
+/// An order as a shop would tell of it, `~` for each id. Who compresses must not find it easier than that.
+const ORDER: &str = r#"{"order_id":"~","customer_id":"~","lines":[{"product_id":"~","quantity":12,"unit_price_minor":199900}],"total":{"amount_minor":2398800,"currency":"EUR"},"placed_at":"2026-01-01T12:00:00.000000Z"}"#;
 
 /// Events of a transaction.
 const TOGETHER: usize = 1000;
@@ -32,15 +37,40 @@ pub(crate) async fn fill(pool: &PgPool, topic: &str, rows: usize) -> Result<()> 
 pub(crate) async fn write(pool: &PgPool, topic: &str, batch: usize) -> Result<()> {
     sqlx::query(
         "insert into saga.outbox (id, aggregatetype, aggregateid, type, payload, headers) \
-         select gen_random_uuid(), $1, 'k' || ($2 + n) % 10000, 'bench.happened', convert_to(repeat('x', $3), 'UTF8'), \
+         select gen_random_uuid(), $1, 'k' || ($2 + n) % 10000, 'bench.happened', \
+                convert_to(format($3, gen_random_uuid(), gen_random_uuid(), gen_random_uuid()), 'UTF8'), \
                 '{\"content-type\":\"application/json\",\"ce_dataschema\":\"bench.happened/1\"}' \
            from generate_series(1, $4) n",
     )
     .bind(topic)
     .bind(i32::try_from(batch * TOGETHER)?)
-    .bind(i32::try_from(PAYLOAD)?)
+    .bind(ORDER.replace('~', "%s"))
     .bind(i32::try_from(TOGETHER)?)
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// An order like those of a backlog, with ids of its own.
+pub(crate) fn order() -> Vec<u8> {
+    let mut parts = ORDER.split('~');
+    let mut payload = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        payload.push_str(&Uuid::new_v4().to_string());
+        payload.push_str(part);
+    }
+    payload.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_json_of_the_size_that_is_told() -> Result<()> {
+        assert_eq!(order().len(), PAYLOAD);
+        assert_ne!(order(), order());
+        serde_json::from_slice::<serde_json::Value>(&order())?;
+        Ok(())
+    }
 }

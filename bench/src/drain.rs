@@ -2,8 +2,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::backlog::PAYLOAD;
 use crate::crowd::Crowd;
-use crate::ground::{Ground, PAYLOAD};
+use crate::ground::Ground;
 use crate::latency::Publishing;
 use crate::limits::RawRecord;
 use crate::report::Report;

@@ -14,12 +14,32 @@ use crate::{processes, programs};
 
 /// Partitions of each topic, as the shop's have.
 pub(crate) const PARTITIONS: i32 = 12;
-/// Bytes of a payload.
-pub(crate) const PAYLOAD: usize = 300;
+
+/// How a batch is made smaller, by its name in clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Compression {
+    None,
+    Lz4,
+    Zstd,
+    Snappy,
+}
+
+impl Compression {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+            Self::Snappy => "snappy",
+        }
+    }
+}
 
 /// A PostgreSQL that waits for the disk, and a Kafka, both for this run alone.
 pub(crate) struct Ground {
     pub(crate) brokers: String,
+    /// What producers do with a batch: librdkafka's and Kafka's `compression.type`.
+    pub(crate) compression: Compression,
     /// Where the programs are.
     pub(crate) programs: PathBuf,
     /// The superuser's URL.
@@ -30,7 +50,7 @@ pub(crate) struct Ground {
 
 impl Ground {
     /// `logical`: PostgreSQL writes a log that Debezium can read.
-    pub(crate) async fn prepare(logical: bool) -> Result<Self> {
+    pub(crate) async fn prepare(logical: bool, compression: Compression) -> Result<Self> {
         let programs = programs::released(vec!["outbox-relay", "skip-locked"]).await?;
         eprintln!("starting PostgreSQL and Apache Kafka");
         let options = TestStackOptions {
@@ -41,6 +61,7 @@ impl Ground {
         let addresses = stack.addresses();
         Ok(Self {
             brokers: addresses.kafka_brokers,
+            compression,
             programs,
             postgres: addresses.postgres_admin_url,
             stack: Arc::new(stack),

@@ -9,12 +9,13 @@ use rdkafka::{ClientConfig, Message as _};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
+use crate::backlog::PAYLOAD;
 use crate::crowd::Sessions;
-use crate::ground::{Ground, PAYLOAD};
+use crate::ground::Ground;
 use crate::neighbour::Neighbour;
 use crate::report::Report;
 use crate::sample::Sample;
-use crate::{limits, usage};
+use crate::{backlog, limits, usage};
 
 const TOPIC: &str = "latency";
 
@@ -50,6 +51,10 @@ pub(crate) fn spawn_relay(ground: &Ground, url: &str, publishing: Publishing) ->
     command
         .env("RELAY_SOURCES", format!("bench={url}"))
         .env("RELAY_KAFKA_BROKERS", &ground.brokers)
+        .env(
+            "RELAY_KAFKA_PROPERTIES",
+            format!("compression.type={}", ground.compression.name()),
+        )
         .env("RELAY_LOG", "warn");
     if publishing == Publishing::Once {
         let database = url.rsplit('/').next().unwrap_or_default();
@@ -193,8 +198,9 @@ pub(crate) async fn paced(
             // The clock of an event runs from when it was to be written: a writer that waits for a connection
             // does not make the figure better.
             let (due, committed) = (Instant::now(), Arc::clone(&committed));
-            let mut payload = now_us().to_string().into_bytes();
-            payload.resize(PAYLOAD, b' ');
+            let mut payload = format!("{} ", now_us()).into_bytes();
+            payload.append(&mut backlog::order());
+            payload.truncate(PAYLOAD);
             tokio::spawn(async move {
                 let _slot = slots.acquire_owned().await;
                 if let Err(error) = limits::insert(&pool, to, &format!("k{}", key % 1000), &payload).await {
@@ -253,7 +259,7 @@ async fn read(
                 .payload()
                 .and_then(|payload| std::str::from_utf8(payload).ok())
                 .unwrap_or_default();
-            if let Ok(sent) = text.trim().parse::<u64>() {
+            if let Some(Ok(sent)) = text.split(' ').next().map(str::parse::<u64>) {
                 sample.add(Duration::from_micros(now_us().saturating_sub(sent)));
             }
         }

@@ -10,8 +10,10 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolCopyExt as _;
+use uuid::Uuid;
 
-use crate::ground::{Ground, PAYLOAD};
+use crate::backlog;
+use crate::ground::Ground;
 
 /// What the raw producer writes.
 #[derive(Debug, Clone, Copy)]
@@ -24,10 +26,13 @@ pub(crate) enum RawRecord {
     Event,
 }
 
+/// So many different events does it write, over and over.
+const DIFFERENT: usize = 4096;
+
 /// Records per second that librdkafka writes by itself: idempotent, acks=all.
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
-pub(crate) async fn raw_producer(ground: &Ground, rows: usize, record: RawRecord) -> Result<f64> {
-    let topic = match record {
+pub(crate) async fn raw_producer(ground: &Ground, rows: usize, of: RawRecord) -> Result<f64> {
+    let topic = match of {
         RawRecord::WarmUp => "warm-up",
         RawRecord::Bare => "limit-producer-bare",
         RawRecord::Event => "limit-producer",
@@ -39,19 +44,17 @@ pub(crate) async fn raw_producer(ground: &Ground, rows: usize, record: RawRecord
         .set("acks", "all")
         .set("linger.ms", "5")
         .set("batch.size", "1000000")
+        .set("compression.type", ground.compression.name())
         .set("queue.buffering.max.messages", "500000")
         .create()?;
     let elapsed = tokio::task::spawn_blocking(move || -> Result<Duration> {
-        let payload = vec![b'x'; PAYLOAD];
-        let headers = match record {
-            RawRecord::Bare => None,
-            RawRecord::WarmUp | RawRecord::Event => Some(headers()),
-        };
+        // Made before the clock runs, and far more than a compressor looks back.
+        let events: Vec<_> = (0..DIFFERENT).map(|n| (backlog::order(), headers(n))).collect();
         let begun = Instant::now();
-        for n in 0..rows {
+        for (n, (payload, headers)) in (0..rows).zip(events.iter().cycle()) {
             let key = format!("k{}", n % 10_000);
-            let mut record = BaseRecord::to(topic).key(&key).payload(&payload);
-            if let Some(headers) = &headers {
+            let mut record = BaseRecord::to(topic).key(&key).payload(payload);
+            if !matches!(of, RawRecord::Bare) {
                 record = record.headers(headers.clone());
             }
             while let Err((error, back)) = producer.send(record) {
@@ -93,7 +96,7 @@ pub(crate) async fn writers(pool: &PgPool, topic: &str, seconds: u64) -> Result<
     let writers = (0..16).map(|writer| {
         let (pool, topic, done) = (pool.clone(), topic.to_owned(), Arc::clone(&done));
         tokio::spawn(async move {
-            let payload = vec![b'x'; PAYLOAD];
+            let payload = backlog::order();
             while Instant::now() < end {
                 insert(&pool, &topic, &format!("k{writer}"), &payload).await?;
                 done.fetch_add(1, Ordering::Relaxed);
@@ -123,16 +126,20 @@ pub(crate) async fn insert(pool: &PgPool, topic: &str, key: &str, payload: &[u8]
 }
 
 /// About as many and as long as those of an event.
-fn headers() -> OwnedHeaders {
+fn headers(n: usize) -> OwnedHeaders {
+    let (id, sequence) = (
+        Uuid::new_v4().to_string(),
+        format!("00000001-0000000000000001-{n:016}"),
+    );
     let names = [
         ("ce_specversion", "1.0"),
-        ("ce_id", "018f4e1c-7d2e-7c3a-9a55-0d8f4f3b2a10"),
+        ("ce_id", id.as_str()),
         ("ce_source", "/bench"),
         ("ce_type", "bench.happened"),
         ("ce_subject", "k1"),
         ("ce_time", "2026-01-01T12:00:00.000000Z"),
         ("ce_dataschema", "bench.happened/1"),
-        ("ce_sequence", "00000001-0000000000000001-0000000000000001"),
+        ("ce_sequence", sequence.as_str()),
         (
             "ce_previoussequence",
             "00000001-0000000000000001-0000000000000001",

@@ -69,6 +69,9 @@ pub(crate) struct Options {
     /// Rows of each drain, and events of the audit.
     #[arg(long, default_value_t = 1_000_000)]
     rows: usize,
+    /// What everybody who publishes does with a batch: the relay, the raw producer, Debezium, the poller.
+    #[arg(long, value_enum, default_value = "none")]
+    compression: ground::Compression,
     /// Events per second while a snapshot is held.
     #[arg(long, default_value_t = 10_000)]
     held_rate: usize,
@@ -121,7 +124,7 @@ fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<()> {
     let mut report = Report::begin();
     if options.wants("relay") {
-        let ground = ground::Ground::prepare(false).await?;
+        let ground = ground::Ground::prepare(false, options.compression).await?;
         if options.wants("relay.drain") {
             drain::measure(&ground, options.rows, &mut report).await?;
         }
@@ -142,7 +145,7 @@ async fn run(options: &Options) -> Result<()> {
         }
     }
     if options.wants("peers") {
-        let ground = ground::Ground::prepare(true).await?;
+        let ground = ground::Ground::prepare(true, options.compression).await?;
         peers::measure(&ground, options.rows, options.seconds, &mut report).await?;
     }
     if options.wants("saga") {

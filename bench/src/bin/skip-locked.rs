@@ -1,4 +1,4 @@
-//! The relay that most outbox libraries ship, for the benchmark: `skip-locked DATABASE-URL BROKERS WORKERS`.
+//! The relay that most outbox libraries ship, for the benchmark: `skip-locked DATABASE-URL BROKERS WORKERS COMPRESSION`.
 //!
 //! Each worker takes a batch `for update skip locked`, publishes it, awaits every delivery, deletes the batch and commits.
 //! It is written fairly: one statement per step, a librdkafka producer with the guarantees of ours, prepared statements, and
@@ -81,18 +81,18 @@ impl ProducerContext for Deliveries {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [url, brokers, workers] = &arguments[..] else {
-        anyhow::bail!("usage: skip-locked DATABASE-URL BROKERS WORKERS");
+    let [url, brokers, workers, compression] = &arguments[..] else {
+        anyhow::bail!("usage: skip-locked DATABASE-URL BROKERS WORKERS COMPRESSION");
     };
     let workers: usize = workers.parse().context("WORKERS is a number")?;
-    let tasks = (0..workers).map(|_| tokio::spawn(work(url.clone(), brokers.clone())));
+    let tasks = (0..workers).map(|_| tokio::spawn(work(url.clone(), brokers.clone(), compression.clone())));
     for task in tasks.collect::<Vec<_>>() {
         task.await??;
     }
     Ok(())
 }
 
-async fn work(url: String, brokers: String) -> Result<()> {
+async fn work(url: String, brokers: String, compression: String) -> Result<()> {
     let deliveries = Deliveries::default();
     let mut config = ClientConfig::new();
     config
@@ -101,7 +101,8 @@ async fn work(url: String, brokers: String) -> Result<()> {
         .set("acks", "all")
         // A batch is handed over within a millisecond, and nothing comes after it that would be worth to wait for.
         .set("linger.ms", "1")
-        .set("batch.size", "1000000");
+        .set("batch.size", "1000000")
+        .set("compression.type", &compression);
     let producer: ThreadedProducer<Deliveries> =
         ThreadedProducer::from_config_and_context(&config, deliveries.clone())?;
     let mut connection = PgConnection::connect(&url).await?;

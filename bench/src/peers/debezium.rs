@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions as _, PgPool};
 use tokio::task::spawn_blocking;
 
 use super::{Load, Ours, Watch, at_a_pace, tell_latency};
-use crate::ground::Ground;
+use crate::ground::{Compression, Ground};
 use crate::report::Report;
 use crate::{backlog, processes, usage};
 
@@ -43,7 +43,7 @@ impl Debezium {
         for topic in [WARM_UP, ITS_WARM_UP, ITS_BACKLOG, ITS_PACED_OF_OURS, ITS_PACED] {
             ground.topic(topic).await?;
         }
-        let settings = settings(&pool.connect_options())?;
+        let settings = settings(&pool.connect_options(), ground.compression)?;
         let stack = ground.stack();
         report.say("starting Debezium in Kafka Connect");
         let connect = spawn_blocking(move || stack.kafka_connect(&programs, &settings)).await??;
@@ -119,7 +119,7 @@ async fn kept_bytes(pool: &PgPool) -> Result<i64> {
 }
 
 /// The best that was found: large batches on both sides, no headers but id and type, nothing that copies twice.
-fn settings(database: &PgConnectOptions) -> Result<ConnectSettings> {
+fn settings(database: &PgConnectOptions, compression: Compression) -> Result<ConnectSettings> {
     let url = database.to_url_lossy();
     let config = [
         (
@@ -152,6 +152,7 @@ fn settings(database: &PgConnectOptions) -> Result<ConnectSettings> {
         ("producer.override.linger.ms", "5"),
         ("producer.override.batch.size", "1000000"),
         ("producer.override.buffer.memory", "134217728"),
+        ("producer.override.compression.type", compression.name()),
         (
             "key.converter",
             "org.apache.kafka.connect.storage.StringConverter",

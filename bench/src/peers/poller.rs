@@ -95,7 +95,8 @@ fn spawn(ground: &Ground, url: &str, workers: usize) -> Result<Spawned> {
         Command::new(ground.programs.join("skip-locked"))
             .arg(url)
             .arg(&ground.brokers)
-            .arg(workers.to_string()),
+            .arg(workers.to_string())
+            .arg(ground.compression.name()),
     )
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::serve::ListenerExt;
 use quadrille_process::{Failure, Health, Process};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -88,7 +88,7 @@ impl Sandbox {
             .map_err(|cause| StartError::Listen { listen, cause })?;
 
         let bell = Arc::new(Notify::new());
-        let (hold, held) = watch::channel(webhooks::Held::default());
+        let held = Arc::new(Mutex::new(webhooks::Held::default()));
         let (ledger, writer) = Ledger::open(store.clone());
         let sender = webhooks::Sender {
             store: store.clone(),
@@ -98,7 +98,7 @@ impl Sandbox {
             retry: config.webhook_retry,
             attempts_max: config.webhook_attempts_max,
             bell: Arc::clone(&bell),
-            held,
+            held: Arc::clone(&held),
         };
         let public_url = config.public_url.unwrap_or_else(|| format!("http://{address}"));
         let app = App {
@@ -111,7 +111,7 @@ impl Sandbox {
             public_url: public_url.trim_end_matches('/').into(),
             slow: config.slow,
             bell: Arc::clone(&bell),
-            hold,
+            held,
             stop: stop.clone(),
         };
         let server = serve(listener, app, stop.clone());

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use metrics::{counter, gauge};
 use quadrille_process::Chain;
 use quadrille_process::webhook::{self, WebhookSecret};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Due, Store};
@@ -32,8 +32,9 @@ pub(crate) struct Sender {
     pub(crate) attempts_max: i32,
     /// Rung when a webhook was written, so that it need not wait for the next round.
     pub(crate) bell: Arc<Notify>,
-    /// What is not sent.
-    pub(crate) held: watch::Receiver<Held>,
+    /// What is not sent. Locked while webhooks are claimed: who changed it knows that no claim of before is still under
+    /// way, so that a webhook written after "held" was answered is held.
+    pub(crate) held: Arc<Mutex<Held>>,
 }
 
 /// What a test wants to be late.
@@ -56,15 +57,8 @@ pub(crate) fn client() -> reqwest::Result<reqwest::Client> {
 
 impl Sender {
     /// Runs until it is told to stop; an attempt under way is finished.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         loop {
-            if self.held.borrow_and_update().all {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    changed = self.held.changed() => if changed.is_err() { return },
-                }
-                continue;
-            }
             let sent = match self.round().await {
                 Ok(sent) => sent,
                 Err(error) => {
@@ -85,8 +79,7 @@ impl Sender {
     }
 
     async fn round(&self) -> Result<usize, crate::store::StoreError> {
-        let held: Vec<String> = self.held.borrow().references.iter().cloned().collect();
-        let due = self.store.claim_webhooks(LEASE, WIDTH, &held).await?;
+        let due = self.claim().await?;
         let sent = due.len();
         for outcome in join_all(due.iter().map(|due| self.attempt(due))).await {
             outcome?;
@@ -96,6 +89,15 @@ impl Sender {
             gauge!("sandbox_webhooks_pending").set(f64::from(i32::try_from(pending).unwrap_or(i32::MAX)));
         }
         Ok(sent)
+    }
+
+    async fn claim(&self) -> Result<Vec<Due>, crate::store::StoreError> {
+        let held = self.held.lock().await;
+        if held.all {
+            return Ok(Vec::new());
+        }
+        let references: Vec<String> = held.references.iter().cloned().collect();
+        self.store.claim_webhooks(LEASE, WIDTH, &references).await
     }
 
     async fn attempt(&self, due: &Due) -> Result<(), crate::store::StoreError> {

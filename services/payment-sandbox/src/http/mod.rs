@@ -38,7 +38,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use quadrille_process::config::Secret;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use problem::Problem;
@@ -65,7 +65,7 @@ pub(crate) struct App {
     /// Rung when a webhook was written.
     pub(crate) bell: Arc<Notify>,
     /// Holds webhooks back.
-    pub(crate) hold: watch::Sender<Held>,
+    pub(crate) held: Arc<Mutex<Held>>,
     pub(crate) stop: CancellationToken,
 }
 

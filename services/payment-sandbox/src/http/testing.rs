@@ -59,15 +59,19 @@ pub(super) struct Hold {
     reference: Option<String>,
 }
 
-/// `POST /v1/test/webhooks`: holds all webhooks back, or those about a reference, or lets them go.
+/// `POST /v1/test/webhooks`: holds all webhooks back, or those about a reference, or lets them go. What is written after
+/// the answer is held for certain; what was claimed before is on its way.
 pub(super) async fn hold(State(app): State<App>, Body(hold): Body<Hold>) -> Json<Value> {
     let Hold { held, reference } = hold;
     let answer = json!({ "held": held, "reference": reference });
-    app.hold.send_modify(|now| match reference {
+    let mut now = app.held.lock().await;
+    match reference {
         None => now.all = held,
         Some(reference) if held => drop(now.references.insert(reference)),
         Some(reference) => drop(now.references.remove(&reference)),
-    });
+    }
+    drop(now);
+    app.bell.notify_one();
     Json(answer)
 }
 
