@@ -83,10 +83,11 @@ impl System {
         }
         let guardian = Guardian::watch(&dir, false)?;
         let paths = tokio::task::block_in_place(|| {
+            let names = PROGRAMS.iter().chain(&["sagactl"]).copied().collect();
             let place = |name: &&str| {
                 let from = match &options.finished {
                     Some(folder) => folder.join(name),
-                    None => programs::built(Path::new(env!("CARGO_MANIFEST_DIR")))?
+                    None => programs::built(Path::new(env!("CARGO_MANIFEST_DIR")), &names)?
                         .get(*name)
                         .with_context(|| format!("there is no program {name}"))?
                         .clone(),

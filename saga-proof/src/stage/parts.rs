@@ -66,6 +66,11 @@ impl Parts {
         self.programs.iter().map(|part| part.name)
     }
 
+    /// The programs that they are, without the relay.
+    pub(super) fn binaries(&self) -> impl Iterator<Item = &'static str> {
+        self.names().map(|name| self.program.unwrap_or(name))
+    }
+
     /// Whether it is a service of ours.
     pub(crate) fn has_database(&self, name: &str) -> bool {
         self.programs
@@ -106,5 +111,18 @@ impl Part {
     pub fn set(mut self, key: &'static str, value: impl Into<String>) -> Self {
         self.settings.push((key, value.into()));
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_parts_of_one_program_are_built_as_that_program() {
+        let parts = || Parts::of_workspace(".").services(["desk", "shelf"]);
+        let binaries = |parts: Parts| parts.binaries().collect::<Vec<_>>();
+        assert_eq!(binaries(parts()), ["desk", "shelf"]);
+        assert_eq!(binaries(parts().of_program("loan")), ["loan", "loan"]);
     }
 }

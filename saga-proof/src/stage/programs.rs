@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +9,10 @@ use anyhow::{Context as _, Result, ensure};
 /// Where each program of a workspace is.
 type Built = Arc<BTreeMap<String, PathBuf>>;
 
-/// Builds the programs of the workspace that this folder is in, with cargo's progress on the terminal; once in the life of a
+/// A folder of a workspace, and programs of it.
+type Wanted = (PathBuf, BTreeSet<String>);
+
+/// Builds these programs of the workspace that this folder is in, with cargo's progress on the terminal; once in the life of a
 /// process.
 ///
 /// They are built with fault points, which no other build has: so they are linked to elsewhere before anybody
@@ -17,16 +20,20 @@ type Built = Arc<BTreeMap<String, PathBuf>>;
 ///
 /// # Errors
 /// If they do not build.
-pub fn built(workspace: &Path) -> Result<Built> {
-    static BUILT: Mutex<BTreeMap<PathBuf, Built>> = Mutex::new(BTreeMap::new());
+pub fn built(workspace: &Path, names: &BTreeSet<&str>) -> Result<Built> {
+    static BUILT: Mutex<BTreeMap<Wanted, Built>> = Mutex::new(BTreeMap::new());
     let mut known = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(built) = known.get(workspace) {
+    let wanted = (
+        workspace.to_owned(),
+        names.iter().map(|&name| name.to_owned()).collect(),
+    );
+    if let Some(built) = known.get(&wanted) {
         return Ok(Arc::clone(built));
     }
-    let built = Arc::new(build(workspace)?);
+    let built = Arc::new(build(workspace, names)?);
     // That took as long as it took, and is not what the tests take.
     local_stack::begin_anew();
-    known.insert(workspace.to_owned(), Arc::clone(&built));
+    known.insert(wanted, Arc::clone(&built));
     Ok(built)
 }
 
@@ -43,13 +50,14 @@ pub fn place(from: &Path, dir: &Path, name: &str) -> Result<PathBuf> {
     Ok(to)
 }
 
-fn build(workspace: &Path) -> Result<BTreeMap<String, PathBuf>> {
+fn build(workspace: &Path, names: &BTreeSet<&str>) -> Result<BTreeMap<String, PathBuf>> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     local_stack::forget_outer_cargo(&mut cargo)
-        .args(["build", "--bins", "--message-format=json-render-diagnostics"])
+        .args(["build", "--message-format=json-render-diagnostics"])
         // Of the whole workspace: another selection of packages has other features of the dependencies, which would
-        // all be built once more.
+        // all be built once more. But only these programs: a saga of three need not wait for everybody else's.
         .args(["--workspace", "--features", "quadrille-process/fault-points"])
+        .args(names.iter().flat_map(|name| ["--bin", name]))
         .current_dir(workspace)
         .stdout(Stdio::piped());
     eprintln!("building the programs with their fault points");

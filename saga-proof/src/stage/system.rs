@@ -50,7 +50,8 @@ impl System {
             std::fs::create_dir_all(&needed).with_context(|| format!("create {}", needed.display()))?;
         }
         let guardian = Guardian::watch(&dir, false)?;
-        let built = tokio::task::block_in_place(|| programs::built(&parts.workspace))?;
+        let names = parts.binaries().chain([RELAY]).collect();
+        let built = tokio::task::block_in_place(|| programs::built(&parts.workspace, &names))?;
         let mut system = Self {
             programs: Vec::new(),
             databases: BTreeMap::new(),
