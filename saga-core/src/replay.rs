@@ -35,7 +35,8 @@ pub use search::replay;
 
 /// A participant that can be replayed: it knows what no topic records.
 pub trait Replay: Participant {
-    /// An event without which a saga is not whole: its first one.
+    /// The first event of a saga that *this* participant hears or tells, which need not be the saga's first. A saga in whose
+    /// record it is missing began before the record, and is passed over.
     const BEGINS: &'static str;
 
     /// The commands, timers and answers that may come to a saga in this state. `told` are the events that came of it,

@@ -53,10 +53,16 @@ pub enum RecordError {
         report: Box<Report>,
     },
     /// Nothing was replayed that could have differed.
-    #[error("{participant} has decided nothing in this record")]
+    #[error(
+        "{participant} has decided nothing in this record: none of the {cut} sagas that it hears or tells of has its {begins}; its Replay::BEGINS has to be an event that it hears or tells itself"
+    )]
     Nothing {
         /// Who.
         participant: &'static str,
+        /// The event with which a saga begins for it.
+        begins: &'static str,
+        /// Sagas of which it heard or told something, but not that.
+        cut: u64,
     },
     /// Nothing was audited of which anything is claimed.
     #[error(
@@ -124,7 +130,11 @@ impl Recorded {
             });
         }
         match report.same {
-            0 => Err(RecordError::Nothing { participant: name }),
+            0 => Err(RecordError::Nothing {
+                participant: name,
+                begins: P::BEGINS,
+                cut: report.cut,
+            }),
             _ => Ok(report),
         }
     }

@@ -2,6 +2,8 @@
 
 /// Somebody asks, somebody answers by telephone.
 mod question;
+/// What was recorded of them.
+mod record;
 
 use question::{Answerer, Asker, Line, Mistake, ask, give_up};
 use saga_proof::model::{Checked, Faults, Model, Saga, Violation};
