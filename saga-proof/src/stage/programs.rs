@@ -60,7 +60,11 @@ fn build(workspace: &Path, names: &BTreeSet<&str>) -> Result<BTreeMap<String, Pa
         .args(names.iter().flat_map(|name| ["--bin", name]))
         .current_dir(workspace)
         .stdout(Stdio::piped());
-    eprintln!("building the programs with their fault points");
+    let all: Vec<&str> = names.iter().copied().collect();
+    eprintln!(
+        "building {} with fault points, which the first time takes some minutes",
+        all.join(", ")
+    );
     let mut child = cargo.spawn().context("start cargo")?;
     let mut programs = BTreeMap::new();
     let messages = BufReader::new(child.stdout.take().context("cargo's output")?);
