@@ -9,7 +9,8 @@ asyncapi_parser_version := "3.6.3"
 # The last that says it runs on the Node of Debian.
 asyncapi_cli_version := "4.1.1"
 check_jsonschema_version := "0.39.0"
-stack := "cargo run --quiet --package local-stack --"
+# With `--package` cargo selects other features of other people's crates than for the whole workspace, and builds them once more.
+stack := "cargo run --quiet --bin local-stack --"
 
 # List the verbs.
 [private]
@@ -18,7 +19,7 @@ default:
 
 # Start everything (databases, broker, services) and print where each thing is.
 up *ARGS: _needs
-    @cargo run --package local-stack -- up {{ ARGS }}
+    @cargo run --bin local-stack -- up {{ ARGS }}
 
 # Stop everything; data stays.
 down *ARGS: _needs
@@ -48,11 +49,11 @@ trip VERB="demo" *ARGS: _needs
 
 # Every step of the trip against every fault (examples/trip/docs/certificate.md); a sample of it is part of `test`.
 trip-certificate: _needs
-    CERTIFICATE=whole cargo test --package trip --test certificate -- --nocapture
+    CERTIFICATE=whole cargo test --test certificate -- --nocapture
 
 # All tests, with a PostgreSQL and a Kafka of their own: `test`, `test -p saga-core`.
 test *ARGS: _needs
-    cargo run --package local-stack -- with-test-stack -- {{ just_executable() }} --justfile {{ quote(justfile()) }} _test {{ ARGS }}
+    cargo run --bin local-stack -- with-test-stack -- {{ just_executable() }} --justfile {{ quote(justfile()) }} _test {{ ARGS }}
 
 # Failure injection: the shop as real processes, broken on purpose, and an accountant at the end.
 failures *ARGS: _needs
@@ -60,11 +61,11 @@ failures *ARGS: _needs
 
 # Every step of the order saga against every fault (docs/certificate.md): `certificate`, `certificate --sample`, `--help`.
 certificate *ARGS: _needs
-    @cargo run --quiet --package failure-tests --bin certificate -- {{ ARGS }}
+    @cargo run --quiet --bin certificate -- {{ ARGS }}
 
 # Everything breaks under load, and an accountant reads the books: `chaos --sagas 5000 --seed 7`, `chaos --sagas 1000000 --report`.
 chaos *ARGS: _needs
-    @cargo run --quiet --release --package failure-tests --bin chaos -- {{ ARGS }}
+    @cargo run --quiet --release --bin chaos -- {{ ARGS }}
 
 # Draw the choreography of the shop (docs/choreography.md, choreography.json, asyncapi.json) and check it; `--check` writes nothing.
 choreography *ARGS: _needs
@@ -75,7 +76,7 @@ choreography *ARGS: _needs
         --check) unset ACCEPT_CHOREOGRAPHY ;;
         *) echo "choreography: '{{ ARGS }}' is neither nothing nor --check" >&2; exit 64 ;;
     esac
-    cargo test --quiet --package failure-tests --test model -- --nocapture choreography
+    cargo test --quiet --test model -- --nocapture choreography
     {{ just_executable() }} --justfile {{ quote(justfile()) }} asyncapi
     echo "choreography: sound; see docs/choreography.md, docs/choreography.json and docs/asyncapi.json"
 
@@ -95,7 +96,7 @@ schemas *ARGS: _needs
 model *ARGS: _needs
     #!/usr/bin/env bash
     set -euo pipefail
-    run=(cargo test --package failure-tests --test model -- --nocapture)
+    run=(cargo test --test model -- --nocapture)
     # A model that does not end fills the memory before the patience.
     ulimit -v $((8 * 1024 * 1024))
     set -- {{ ARGS }}
