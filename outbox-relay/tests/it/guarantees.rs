@@ -13,6 +13,12 @@ const WRITERS: Writers = Writers {
     seed: 1,
 };
 
+const TRICKLE: Writers = Writers {
+    tasks: 1,
+    transactions: 5,
+    ..WRITERS
+};
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_reordered_whoever_writes() -> Result<()> {
     everything_arrives(|_| {}).await
@@ -159,25 +165,30 @@ pub async fn crashes_at(point: &str, tune: impl Fn(&mut Options)) -> Result<Chec
         let (outbox, topic) = (outbox.clone(), topic.clone());
         async move { WRITERS.write_more(&outbox, &topic).await }
     });
-    let mut crashes = 0;
     for life in 1..=6 {
         let mut options = outbox.relay(&format!("life{life}"));
         options.lease = std::time::Duration::from_millis(600);
         tune(&mut options);
-        options.chunk_rows = if life % 2 == 0 { 3 } else { 5000 };
+        options.chunk_rows = if life % 2 == 0 { 10 } else { 5000 };
         let armed = format!("{point}/{}", options.owner);
         fault::arm(&armed, &format!("delay:3600000@{life}"))?;
         let relay = Running::start(options);
         eventually(&format!("{armed} is reached"), || async {
-            fault::hits(&armed) >= life || writing.is_finished()
+            if fault::hits(&armed) >= life {
+                return true;
+            }
+            // On a busy machine all is written before the third life has begun. It needs windows, and no more than that.
+            if writing.is_finished() {
+                TRICKLE.write_more(&outbox, &topic).await.unwrap();
+            }
+            false
         })
         .await;
         relay.kill().await;
-        crashes += u32::from(fault::hits(&armed) >= life);
         fault::disarm(&armed);
     }
-    let expected = writing.await??;
-    ensure!(crashes >= 3, "only {crashes} relays got as far as {point}");
+    writing.await??;
+    let expected = TRICKLE.write_more(&outbox, &topic).await?;
     let mut options = outbox.relay("last");
     tune(&mut options);
     let relay = Running::start(options);
