@@ -262,5 +262,7 @@ _test *ARGS:
         [ "${scope[*]}" != --workspace ] || cargo test --workspace --doc
         [ "${scope[*]}" != --workspace ] || cargo test --package failure-tests --test it
     else
+        # They wait for servers more than they compute.
+        export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}
         cargo test --no-fail-fast "${scope[@]}"
     fi
