@@ -6,6 +6,8 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What operators are told to watch.
 mod alerts;
+/// Mistakes on purpose, and other builds.
+mod patches;
 /// What is allowed, and why.
 mod rules;
 
