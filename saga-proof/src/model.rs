@@ -32,6 +32,8 @@ use uuid::Uuid;
 
 pub use cast::Participants;
 pub use checking::{Checked, Violation};
+pub use erased::digest;
+pub use way::Ways;
 pub use world::Saga;
 
 use claim::Claim;

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use saga_core::choreography::Observed;
+use saga_proof::model::digest;
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
 
 use crate::runs::Run;
@@ -15,7 +16,7 @@ pub(crate) const EXPLORER: &str = "localhost:3060";
 impl Run {
     /// Checks everything that can happen, the shortest ways first; what was seen.
     pub(crate) fn check(&self) -> Observed {
-        let builder = self.shop().checker().threads(2);
+        let builder = self.shop(true).checker().threads(2);
         let begun = Instant::now();
         let checker = builder
             .finish_when(HasDiscoveries::AnyFailures)
@@ -24,9 +25,10 @@ impl Run {
         self.judge(&checker, begun)
     }
 
-    /// The same with less memory: what waits is a path, not a level of the whole.
+    /// The same with less memory: what waits is a path, not a level of the whole, and no step is noted. So whether an end can be
+    /// reached from everywhere is not looked at.
     pub(crate) fn check_deeply(&self) -> Observed {
-        let builder = self.shop().checker().threads(2);
+        let builder = self.shop(false).checker().threads(2);
         let begun = Instant::now();
         let checker = builder
             .finish_when(HasDiscoveries::AnyFailures)
@@ -38,7 +40,7 @@ impl Run {
     /// Serves stateright's explorer, which shows the states and what may happen next; until it is stopped.
     pub(crate) fn explore(&self) {
         println!("'{}' is at http://{EXPLORER}; stop it with Ctrl-C", self.name);
-        self.shop().checker().serve(EXPLORER);
+        self.shop(false).checker().serve(EXPLORER);
     }
 
     fn judge(&self, checker: &impl Checker<Shop>, begun: Instant) -> Observed {
@@ -57,10 +59,34 @@ impl Run {
                 panic!("{}: not always: {property}\n{story}", self.name);
             }
         }
+        if let Some(story) = self.astray(checker.model()) {
+            panic!(
+                "{}: from here on it never ends, whatever happens\n{story}",
+                self.name
+            );
+        }
         for (property, path) in found(Expectation::Sometimes) {
             assert!(path.is_some(), "{}: never: {property}", self.name);
         }
         checker.model().recorder.observed()
+    }
+
+    /// The story of a state from which no end can be reached.
+    fn astray(&self, shop: &Shop) -> Option<String> {
+        let ways = shop.ways.as_ref()?;
+        let beginning = shop.init_states().remove(0);
+        let way = ways.astray(digest(&beginning))?;
+        let mut at = beginning.clone();
+        let mut taken = Vec::new();
+        for next in way.iter().skip(1) {
+            let steps = shop.next_steps(&at);
+            let found = steps.into_iter().find(|(_, world)| digest(world) == *next);
+            let (action, world) = found.expect("a step that was taken can be taken again");
+            taken.push(action);
+            at = world;
+        }
+        let path = Path::from_actions(shop, beginning, &taken);
+        Some(self.tell(shop, path.expect("these steps were taken just now")))
     }
 
     fn tell(&self, shop: &Shop, path: Path<World, Action>) -> String {

@@ -114,6 +114,11 @@ fn ended(saga: &Saga) -> bool {
     order && (all_ended || parked)
 }
 
+/// Everything may stay as it is.
+pub(crate) fn is_over(world: &World) -> bool {
+    world.fault.is_none() && world.sagas.iter().all(|saga| saga.is_at_rest() && ended(saga))
+}
+
 /// Captured − refunded is the price of a confirmed order, 0 of any other, or parked and visible.
 fn books_balance(saga: &Saga) -> bool {
     let kept = saga.provider.captured() - saga.provider.refunded();

@@ -5,6 +5,7 @@ use std::sync::{Mutex, OnceLock};
 
 use quadrille_contracts::order::PaymentMethod;
 use saga_core::choreography::{Observed, Recorder};
+use saga_proof::model::Ways;
 use stateright::Property;
 
 use crate::checks;
@@ -33,13 +34,15 @@ const NONE: Faults = Faults {
 };
 
 impl Run {
-    pub(crate) fn shop(&self) -> Shop {
+    /// To be looked at; with its steps noted or not.
+    pub(crate) fn shop(&self, notes_ways: bool) -> Shop {
         Shop {
             orders: self.orders.clone(),
             stock: self.stock,
             faults: self.faults,
             properties: self.properties,
             recorder: Recorder::default(),
+            ways: notes_ways.then(Ways::default),
         }
     }
 }

@@ -8,9 +8,11 @@ use quadrille_contracts::order::PaymentMethod;
 use quadrille_contracts::{OrderId, ProductId};
 use saga_core::choreography::Recorder;
 use saga_core::{Currency, Money};
+use saga_proof::model::{Ways, digest};
 use stateright::{Model, Property};
 use uuid::Uuid;
 
+use crate::checks;
 use crate::provider::{Page, Provider};
 use crate::seat::{Logs, Row, Seat, Stage, Told};
 
@@ -26,6 +28,8 @@ pub(crate) struct Shop {
     pub(crate) faults: Faults,
     pub(crate) properties: fn() -> Vec<Property<Shop>>,
     pub(crate) recorder: Recorder,
+    /// Where steps are noted, if whether an end can be reached from everywhere is to be looked at.
+    pub(crate) ways: Option<Ways>,
 }
 
 /// How often each thing may happen to one order.
@@ -324,7 +328,17 @@ impl Model for Shop {
             Ok(None) => return None,
             Err(fault) => world.fault = Some(fault),
         }
-        (world != *last).then_some(world)
+        if world == *last {
+            return None;
+        }
+        if let Some(ways) = &self.ways {
+            let to = digest(&world);
+            ways.step(digest(last), to);
+            if checks::is_over(&world) {
+                ways.end(to);
+            }
+        }
+        Some(world)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

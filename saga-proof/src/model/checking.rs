@@ -214,7 +214,7 @@ impl<O: Outside> Run<O> {
         )
     }
 
-    /// The story of a state from which no end can be reached.
+    /// The story of a state from which no end can be reached. It is told or it is a bug: "none" would be the good news.
     fn astray(&self) -> Option<String> {
         let ways = self.ways.as_ref()?;
         let way = ways.astray(digest(&self.beginning))?;
@@ -222,11 +222,13 @@ impl<O: Outside> Run<O> {
         let mut taken = Vec::new();
         for next in way.iter().skip(1) {
             let steps = self.next_steps(&at).into_iter();
-            let (action, world) = steps.into_iter().find(|(_, world)| digest(world) == *next)?;
+            let found = steps.into_iter().find(|(_, world)| digest(world) == *next);
+            let (action, world) = found.expect("a step that was taken can be taken again");
             taken.push(action);
             at = world;
         }
-        Path::from_actions(self, self.beginning.clone(), &taken).map(|path| self.tell(path))
+        let path = Path::from_actions(self, self.beginning.clone(), &taken);
+        Some(self.tell(path.expect("these steps were taken just now")))
     }
 }
 

@@ -45,8 +45,8 @@ impl Erased {
     }
 }
 
-/// The same in every run: the hasher has no seed.
-pub(crate) fn digest<T: Hash + ?Sized>(value: &T) -> u64 {
+/// A state in 64 bits, the same in every run: the hasher has no seed.
+pub fn digest<T: Hash + ?Sized>(value: &T) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()

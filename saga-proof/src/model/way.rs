@@ -4,14 +4,15 @@
 //! is noted, and the way back is walked from the ends.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks that threads seldom meet at.
 const SHARDS: usize = 16;
 
-/// The steps between states, by their digests.
+/// The steps between states, by their [digests](super::digest). A [`Model`](super::Model) keeps its own; who writes a `stateright` model by hand
+/// notes each step in `next_state`, and asks when everything was looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Ways {
+pub struct Ways {
     shards: [Mutex<Shard>; SHARDS],
 }
 
@@ -22,20 +23,24 @@ struct Shard {
 }
 
 impl Ways {
-    pub(crate) fn step(&self, from: u64, to: u64) {
+    /// A step leads from here to there. The same one may be noted twice.
+    pub fn step(&self, from: u64, to: u64) {
         self.shard(from).steps.push((from, to));
     }
 
-    pub(crate) fn end(&self, at: u64) {
+    /// Here it may stay.
+    pub fn end(&self, at: u64) {
         self.shard(at).ends.insert(at);
     }
 
     /// The shortest way from the beginning to a state from which no end can be reached, as the digests on it.
-    pub(crate) fn astray(&self, beginning: u64) -> Option<Vec<u64>> {
-        let mut steps: Vec<(u64, u64)> = Vec::new();
+    pub fn astray(&self, beginning: u64) -> Option<Vec<u64>> {
+        let noted: usize = self.shards.iter().map(|shard| lock(shard).steps.len()).sum();
+        // They are most of what a model needs of memory, so they get as much as they need and no more.
+        let mut steps: Vec<(u64, u64)> = Vec::with_capacity(noted);
         let mut ends: Vec<u64> = Vec::new();
         for shard in &self.shards {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let shard = lock(shard);
             steps.extend(&shard.steps);
             ends.extend(&shard.ends);
         }
@@ -54,10 +59,14 @@ impl Ways {
         Some(shortest(steps, beginning, is_lost))
     }
 
-    fn shard(&self, state: u64) -> std::sync::MutexGuard<'_, Shard> {
+    fn shard(&self, state: u64) -> MutexGuard<'_, Shard> {
         let shard = usize::try_from(state % SHARDS as u64).unwrap_or_default();
-        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shards[shard])
     }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn shortest(mut steps: Vec<(u64, u64)>, beginning: u64, is_it: impl Fn(u64) -> bool) -> Vec<u64> {
