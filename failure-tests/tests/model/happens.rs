@@ -113,8 +113,7 @@ impl Shop {
             }
             Happens::Republished { topic, index } => {
                 saga.left.republished -= 1;
-                let record = saga.logs.0[topic][index].clone();
-                saga.logs.0[topic].push(record);
+                saga.logs.publish_again(topic, index);
             }
             Happens::CustomerCancels => {
                 let cancel = order::participant::In::Cancel(Cancel { order_id: id });

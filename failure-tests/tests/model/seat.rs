@@ -29,6 +29,8 @@ pub(crate) struct Record {
     pub(crate) name: &'static str,
     version: u32,
     data: Vec<u8>,
+    /// Published once more, as after a restore: nobody decided it.
+    again: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -129,6 +131,7 @@ impl<S: Clone + Eq> Seat<S> {
                         name,
                         version: version.expect("name/version"),
                         data,
+                        again: false,
                     };
                     logs.0[topic_index(topic)].push(Arc::new(record));
                 }
@@ -221,10 +224,21 @@ impl<S: Clone + Eq> Seat<S> {
 }
 
 impl Logs {
-    /// How many records of this name there are.
-    pub(crate) fn count(&self, name: &str) -> usize {
+    /// How often this was told. What was published again does not count.
+    pub(crate) fn told(&self, name: &str) -> usize {
         let records = self.0.iter().flatten();
-        records.filter(|record| record.name == name).count()
+        records
+            .filter(|record| !record.again && record.name == name)
+            .count()
+    }
+
+    /// A record comes again, under a new position.
+    pub(crate) fn publish_again(&mut self, topic: usize, index: usize) {
+        let record = Record {
+            again: true,
+            ..(*self.0[topic][index]).clone()
+        };
+        self.0[topic].push(Arc::new(record));
     }
 }
 
