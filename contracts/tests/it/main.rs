@@ -8,7 +8,7 @@ use serde_json::Value;
 const ACCEPT: &str = "ACCEPT_SCHEMAS";
 
 /// A new event or field is accepted with `just schemas`; a field that was removed, renamed or retyped, or that is
-/// required and was not, is not accepted at all: that is a new version with an upcaster.
+/// required and was not, or a value that an enumeration had not, is not accepted at all: that is a new version with an upcaster.
 #[test]
 fn events_keep_the_committed_schemas() {
     let mut accepted: Vec<PathBuf> = Vec::new();
@@ -120,6 +120,40 @@ fn a_removed_or_retyped_field_is_found() {
         broken_fields(&required(&["a"]), &required(&["a", "c"])),
         ["/c is required, and what is in the topics lacks it"]
     );
+    let one_of = |names: &[&str]| {
+        let variants: Vec<_> = names
+            .iter()
+            .map(|name| serde_json::json!({ "type": "string", "const": name }))
+            .collect();
+        serde_json::json!({ "oneOf": variants })
+    };
+    let (two, three) = (one_of(&["a", "b"]), one_of(&["a", "b", "c"]));
+    assert!(broken_fields(&three, &three).is_empty());
+    assert_eq!(broken_fields(&three, &two), ["|2 is gone"]);
+    assert_eq!(
+        broken_fields(&two, &three),
+        ["|2 is new, and who reads today's cannot read it"]
+    );
+    assert_eq!(
+        broken_fields(&two, &one_of(&["a", "z", "b"])),
+        [
+            "|1 has another const",
+            "|2 is new, and who reads today's cannot read it"
+        ]
+    );
+    let free = serde_json::json!({ "type": "string" });
+    for (keyword, value) in [
+        ("enum", serde_json::json!(["a", "b"])),
+        ("pattern", serde_json::json!("^[A-Z]{3}$")),
+        ("format", serde_json::json!("uuid")),
+    ] {
+        let mut bound = free.clone();
+        bound[keyword] = value;
+        assert!(broken_fields(&bound, &bound).is_empty());
+        for (was, is) in [(&bound, &free), (&free, &bound)] {
+            assert_eq!(broken_fields(was, is), [format!(" has another {keyword}")]);
+        }
+    }
     let nested = |ty: &str| serde_json::json!({ "$defs": { "M": of(vec![field("minor", ty)]) } });
     assert_eq!(
         broken_fields(&nested("integer"), &nested("string")),
@@ -170,23 +204,32 @@ fn compare(old: &Value, new: &Value, path: &str, broken: &mut Vec<String>) {
             "{path}/{name} is required, and what is in the topics lacks it"
         ));
     }
-    for keyword in ["type", "$ref", "format", "const", "enum", "pattern"] {
+    for keyword in ["type", "$ref", "const"] {
         if old.get(keyword).is_some() && old.get(keyword) != new.get(keyword) {
             broken.push(format!("{path} has another {keyword}"));
         }
     }
-    for (keyword, sub) in [("oneOf", "|"), ("anyOf", "|")] {
-        let (Some(was), is) = (
-            old.get(keyword).and_then(Value::as_array),
-            new.get(keyword).and_then(Value::as_array),
-        ) else {
-            continue;
+    // One that is new is a bound that what is in the topics may not keep; one that is gone lets through what readers refuse.
+    for keyword in ["enum", "pattern", "format"] {
+        if old.get(keyword) != new.get(keyword) {
+            broken.push(format!("{path} has another {keyword}"));
+        }
+    }
+    for keyword in ["oneOf", "anyOf"] {
+        let variants = |schema: &Value| -> Vec<Value> {
+            let variants = schema.get(keyword).and_then(Value::as_array);
+            variants.cloned().unwrap_or_default()
         };
+        let (was, is) = (variants(old), variants(new));
         for (i, was) in was.iter().enumerate() {
-            match is.and_then(|is| is.get(i)) {
-                Some(is) => compare(was, is, &format!("{path}{sub}{i}"), broken),
-                None => broken.push(format!("{path}{sub}{i} is gone")),
+            match is.get(i) {
+                Some(is) => compare(was, is, &format!("{path}|{i}"), broken),
+                None => broken.push(format!("{path}|{i} is gone")),
             }
+        }
+        // No event of ours has a place for what its type does not know: serde refuses it, and the key is parked.
+        for i in was.len()..is.len() {
+            broken.push(format!("{path}|{i} is new, and who reads today's cannot read it"));
         }
     }
     if let (Some(was), Some(is)) = (old.get("items"), new.get("items")) {
