@@ -6,6 +6,8 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What operators are told to watch.
 mod alerts;
+/// What programs are built with.
+mod features;
 /// Mistakes on purpose, and other builds.
 mod patches;
 /// What is allowed, and why.
