@@ -37,6 +37,23 @@ sagas are under way at the same time and crash each other's programs, so a time 
 {more}
 ";
 
+/// What has no fault point, and why.
+const UNPOINTED: &str = "
+A record of a type that nobody in a service reads only moves its offset: that is no step. These moments have no fault point, and so no case:
+
+* keys that a service parks, and their replay: the messages of a replay go through the engine's own points; the commit that frees the key in the end deletes one row about a key that has no messages left, and whoever
+  looks next makes it again (`two_that_replay_a_key_decide_each_message_once` in `saga-runtime/tests/it/replaying.rs`, and `what_cannot_be_decided_parks_its_key_and_others_flow` in `consuming.rs`);
+* after offsets went to Kafka: nobody reads them but people; a consumer begins at its place in the database;
+* after a call was postponed: the row says when it is due, and the process remembers nothing (`an_effect_is_tried_again_under_the_same_key_until_it_is_answered` in `saga-runtime/tests/it/acting.rs`);
+* what is deleted when its time is over (`saga-runtime/src/prune.rs`): each commit deletes only what is older than its bound, and the next round deletes what this one did not
+  (`a_service_prunes_what_would_grow_for_ever` in `saga-runtime/tests/it/stores.rs`, and one for a row that is being locked meanwhile in `consuming.rs` and in `acting.rs`);
+* before a window's bounds are committed: it is one statement, and until then nothing is written and nothing sent (`an_acquisition_waits_for_a_window_that_is_being_opened` in `outbox-relay/tests/it/leases.rs`);
+* before the relay copies parked events to where they wait, and after it has ended a replay: before the one nothing of them is sent or noted, after the other nothing of them is left to send; the point on the other
+  side of each commit is above (`a_crash_while_parking_or_replaying_loses_nothing` in `outbox-relay/tests/it/parked.rs`);
+* after the lease is given back: there is nothing left to do but to end (`a_relay_that_is_told_to_stop_hands_over_at_once` in `leases.rs`);
+* the relay with transactions, which no program here is: `outbox-relay/tests/it/transactions.rs` crashes it at each point that it passes.
+";
+
 /// The page.
 pub(crate) fn write(certificate: &Certificate) -> String {
     let mut page = String::new();
@@ -189,10 +206,7 @@ fn points(page: &mut String, certificate: &Certificate) {
         };
         writeln!(page, "| `{point}` | {} | {length} |", point.place()).ok();
     }
-    page.push_str(
-        "\nA record of a type that nobody in a service reads only moves its offset: that is no step. Parked keys of a service and their replay are not \
-         here: the engine's own tests have them.\n",
-    );
+    page.push_str(UNPOINTED);
 }
 
 /// `sold_out` is headed `Sold out`.
