@@ -15,6 +15,9 @@ two parties. Shoppers order through gRPC: cards that are charged, declined, char
 once, during the charge and too late; shelves that run out. Meanwhile things break, up to three at a time, and an accountant who believes nobody reads all
 databases, all topics and the provider's books: the shelves and the books while it runs, everything once it has come to rest.
 
+Past the proxies go the doorbell's datagrams, which are UDP and only a hint; presses of buttons on the provider's pages; and calls of the staff, who make products and fill
+shelves, and of whoever places the sagas that are poisoned. The services that these calls reach break all the same.
+
 What breaks when is a pure function of the seed, and counts orders instead of seconds: load and faults wait for each other, so a seed is the same on a machine of any speed.
 ";
 
