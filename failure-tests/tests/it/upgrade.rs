@@ -47,8 +47,8 @@ fn what_today_decided_is_put_to_other_builds() {
     });
 }
 
-/// Each service is replaced while orders come in: tomorrow's joins, and brings the database up to date under today's; today's
-/// leaves; and then all of it back, since a deployment may turn out to be a mistake.
+/// Services are replaced while orders come in: tomorrow's joins, and brings the database up to date under today's; today's
+/// leaves; and then all of it back, since a deployment may turn out to be a mistake. Of the order service tomorrow's only joins.
 #[test]
 #[ignore = "it needs several builds: just upgrade"]
 fn both_builds_work_side_by_side_and_either_may_leave() {
