@@ -13,7 +13,7 @@ pub struct KafkaSecurity {
     pub sasl_ssl_port: u16,
     /// What the broker shows to both.
     pub identity: Identity,
-    /// Who may log in, by PLAIN or by SCRAM-SHA-512.
+    /// Who may log in, by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
     pub users: Vec<KafkaUser>,
 }
 
@@ -56,9 +56,11 @@ impl KafkaSecurity {
         Ok(format!(
             "ssl.keystore.type=PEM\n\
              ssl.keystore.location={}\n\
-             sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512\n\
+             sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
              listener.name.sasl_ssl.plain.sasl.jaas.config=\
              org.apache.kafka.common.security.plain.PlainLoginModule required{users};\n\
+             listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=\
+             org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
              listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\
              org.apache.kafka.common.security.scram.ScramLoginModule required;\n",
             store.display()
@@ -68,10 +70,14 @@ impl KafkaSecurity {
     /// Arguments that make the formatter of a new folder know the users.
     pub(crate) fn format_arguments(&self) -> impl Iterator<Item = String> {
         self.users.iter().flat_map(|KafkaUser { name, password }| {
-            [
-                "--add-scram".to_owned(),
-                format!("SCRAM-SHA-512=[name={name},password={password}]"),
-            ]
+            ["SCRAM-SHA-256", "SCRAM-SHA-512"]
+                .into_iter()
+                .flat_map(move |mechanism| {
+                    [
+                        "--add-scram".to_owned(),
+                        format!("{mechanism}=[name={name},password={password}]"),
+                    ]
+                })
         })
     }
 }

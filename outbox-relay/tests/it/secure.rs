@@ -91,13 +91,33 @@ async fn unpublished(outbox: &Outbox) -> Result<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_go_from_a_scram_login_to_a_plain_one_over_tls_all_the_way() -> Result<()> {
+async fn events_go_from_a_scram_512_login_to_another_over_tls_all_the_way() -> Result<()> {
+    over_tls_all_the_way("SCRAM-SHA-512").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_go_from_a_scram_256_login_to_another_over_tls_all_the_way() -> Result<()> {
+    over_tls_all_the_way("SCRAM-SHA-256").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_go_from_a_plain_login_to_another_over_tls_all_the_way() -> Result<()> {
+    over_tls_all_the_way("PLAIN").await
+}
+
+/// The relay logs in by this mechanism, its readers by another one or not at all.
+async fn over_tls_all_the_way(mechanism: &str) -> Result<()> {
     let servers = servers().await;
     let outbox = Outbox::on(servers.addresses()).await?;
     let topic = outbox.create_topic("events", 3, &[]).await?;
     let ca_file = servers.ca_file();
-    let scram = login(servers, "SCRAM-SHA-512", &user("relay"), &ca_file);
-    let relay = Running::start(relay(&outbox, properties(scram)?));
+    let ours = properties(login(servers, mechanism, &user("relay"), &ca_file))?;
+    let logs_in_by_it = |(name, value): &(String, String)| name == "sasl.mechanism" && value == mechanism;
+    ensure!(
+        ours.iter().any(logs_in_by_it),
+        "another mechanism than {mechanism}"
+    );
+    let relay = Running::start(relay(&outbox, ours));
     let writers = Writers {
         tasks: 2,
         transactions: 50,
@@ -106,9 +126,14 @@ async fn events_go_from_a_scram_login_to_a_plain_one_over_tls_all_the_way() -> R
     };
     let expected = writers.write(&outbox, &topic).await?;
 
-    let plain = properties(login(servers, "PLAIN", &user("reader"), &ca_file))?;
+    let theirs = if mechanism == "PLAIN" {
+        "SCRAM-SHA-512"
+    } else {
+        "PLAIN"
+    };
+    let theirs = properties(login(servers, theirs, &user("reader"), &ca_file))?;
     Checker::default()
-        .finish(&Reader::with(&plain, &topic, 3)?, &expected)
+        .finish(&Reader::with(&theirs, &topic, 3)?, &expected)
         .await?;
     let without_login = properties([
         (
