@@ -13,9 +13,11 @@ use crate::jvm::Jvm;
 use crate::kafka_security::{KafkaSecurity, KafkaUser};
 use crate::probe;
 use crate::secrets::random_hex;
+use crate::wait::{Look, until};
 
 const START_LIMIT: Duration = Duration::from_secs(90);
 const STOP_GRACE: Duration = Duration::from_secs(30);
+const RULES_LIMIT: Duration = Duration::from_secs(10);
 
 /// How a Kafka broker of ours is set up.
 #[derive(Clone, Debug)]
@@ -113,6 +115,54 @@ impl Kafka {
             .arg("--add-config")
             .arg(format!("SCRAM-SHA-512=[password={}]", user.password));
         run("set a password of Kafka", &mut command).map(drop)
+    }
+
+    /// Forbids a user who logs in to write to a topic, as an operator does; what others write there goes on. The broker
+    /// must run, and have a listener for those who log in.
+    ///
+    /// # Errors
+    /// If the broker refuses, or the rule is not in force within ten seconds.
+    pub fn deny(&self, user: &str, topic: &str) -> Result<(), StackError> {
+        let denied = format!("User:{user}");
+        // A topic that has a rule is closed to all but whom a rule lets in; who may write may also see it.
+        let rule = [
+            "--allow-principal",
+            "User:*",
+            "--deny-principal",
+            denied.as_str(),
+            "--operation",
+            "Write",
+        ];
+        self.rules(topic, "--add", &rule)?;
+        self.until_rules(topic, |rules| rules.contains(&denied))
+    }
+
+    /// Everybody may do anything with a topic again, as if there had been no [`deny`](Self::deny).
+    ///
+    /// # Errors
+    /// If the broker refuses, or the rules are still in force after ten seconds.
+    pub fn allow(&self, topic: &str) -> Result<(), StackError> {
+        self.rules(topic, "--remove", &["--force"])?;
+        self.until_rules(topic, |rules| !rules.contains("principal="))
+    }
+
+    /// The controller answers when it has written a rule down; the broker goes by it when it has read that.
+    fn until_rules(&self, topic: &str, holds: impl Fn(&str) -> bool) -> Result<(), StackError> {
+        until("rules of a topic", RULES_LIMIT, || {
+            match self.rules(topic, "--list", &[]) {
+                Ok(rules) if holds(&rules) => Look::Ready,
+                Ok(rules) => Look::NotYet(rules),
+                Err(error) => Look::Never(error),
+            }
+        })
+    }
+
+    fn rules(&self, topic: &str, verb: &str, arguments: &[&str]) -> Result<String, StackError> {
+        let mut command = self.command("org.apache.kafka.tools.AclCommand");
+        command
+            .args(["--bootstrap-server", &self.brokers(), verb, "--topic", topic])
+            .args(arguments);
+        run("see to who may write to a topic", &mut command)
     }
 
     /// Starts the broker and waits until it answers; formats its folder first if it is new. Harmless if it runs.

@@ -62,7 +62,12 @@ impl KafkaSecurity {
              listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=\
              org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
              listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\
-             org.apache.kafka.common.security.scram.ScramLoginModule required;\n",
+             org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
+             authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+             # Rules are the exception: who logs in may do anything until one is made.\n\
+             allow.everyone.if.no.acl.found=true\n\
+             # Everybody who does not log in, the broker and its controller among them, whom no rule may stop.\n\
+             super.users=User:ANONYMOUS\n",
             store.display()
         ))
     }

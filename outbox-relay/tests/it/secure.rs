@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use local_stack::{Authority, KafkaUser, Secure, TestStack, TestStackOptions};
@@ -10,6 +11,7 @@ use quadrille_process::kafka::KafkaSettings;
 use sqlx::postgres::PgSslMode;
 
 use super::checker::{Checker, Reader};
+use super::parked::{append_all, ids, request_replay, until_parked};
 use super::support::{Outbox, Running, append, eventually, until_down};
 use super::writers::Writers;
 
@@ -152,6 +154,41 @@ async fn over_tls_all_the_way(mechanism: &str) -> Result<()> {
     .fetch_one(&mut outbox.superuser().await?)
     .await?;
     ensure!(sessions.0 > 0 && sessions.0 == sessions.1, "{sessions:?}");
+    relay.stop().await;
+    Ok(())
+}
+
+/// What others write goes on meanwhile, and what waits goes out once the relay's user may write there again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_the_relay_may_not_write_to_is_parked_until_it_may() -> Result<()> {
+    let servers = servers().await;
+    let outbox = Outbox::on(servers.addresses()).await?;
+    let closed = outbox.create_topic("closed", 1, &[]).await?;
+    let open = outbox.create_topic("open", 1, &[]).await?;
+    tokio::task::block_in_place(|| servers.kafka().deny("relay", &closed))?;
+    let ca_file = servers.ca_file();
+    let kafka = properties(login(servers, "SCRAM-SHA-512", &user("relay"), &ca_file))?;
+    let mut options = relay(&outbox, kafka);
+    options.park_topic_after = Duration::ZERO;
+    // Only who asks for it has it sent again.
+    options.retry_parked_topic = Duration::from_secs(3600);
+    let relay = Running::start(options);
+
+    let mut waits = append_all(&outbox, &closed, &[("k", 10), ("l", 10)]).await?;
+    until_parked(&outbox, &[("*", 2)]).await;
+    let sent = append_all(&outbox, &open, &[("k", 10), ("k", 10)]).await?;
+    assert_eq!(ids(&Reader::new(&outbox, &open, 1)?.take(2).await), sent);
+    waits.extend(append_all(&outbox, &closed, &[("k", 10)]).await?);
+    until_parked(&outbox, &[("*", 3)]).await;
+    let reason: String = sqlx::query_scalar("select reason from saga.outbox_parked_key")
+        .fetch_one(&mut outbox.connect("it_ops").await?)
+        .await?;
+    assert_eq!(reason, "not_authorised");
+
+    tokio::task::block_in_place(|| servers.kafka().allow(&closed))?;
+    request_replay(&outbox).await?;
+    assert_eq!(ids(&Reader::new(&outbox, &closed, 1)?.take(3).await), waits);
+    until_parked(&outbox, &[]).await;
     relay.stop().await;
     Ok(())
 }
