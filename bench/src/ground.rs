@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum as _;
 use local_stack::{TestStack, TestStackOptions};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -15,7 +16,7 @@ use crate::{processes, programs};
 /// Partitions of each topic, as the shop's have.
 pub(crate) const PARTITIONS: i32 = 12;
 
-/// How a batch is made smaller, by its name in clients.
+/// How a batch is made smaller. On the command line it has the name that clients of Kafka have for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Compression {
     None,
@@ -25,13 +26,9 @@ pub(crate) enum Compression {
 }
 
 impl Compression {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-            Self::Snappy => "snappy",
-        }
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 

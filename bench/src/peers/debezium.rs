@@ -152,7 +152,7 @@ fn settings(database: &PgConnectOptions, compression: Compression) -> Result<Con
         ("producer.override.linger.ms", "5"),
         ("producer.override.batch.size", "1000000"),
         ("producer.override.buffer.memory", "134217728"),
-        ("producer.override.compression.type", compression.name()),
+        ("producer.override.compression.type", &compression.name()),
         (
             "key.converter",
             "org.apache.kafka.connect.storage.StringConverter",
