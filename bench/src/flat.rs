@@ -30,13 +30,10 @@ pub(crate) async fn measure(ground: &Ground, rows: usize, report: &mut Report) -
         let name = format!("flat_b{waiting}");
         let cost = drained(ground, &name, 1, waiting, (ENOUGH / waiting).max(1)).await?;
         let beside = *smallest.get_or_insert(cost);
-        tell(
-            report,
-            &format!("backlog.{waiting}"),
-            cost,
-            beside,
-            "the smallest backlog",
-        );
+        let (name, reference) = (format!("backlog.{waiting}"), "the smallest backlog");
+        tell(report, &name, cost, beside, reference);
+        let peak = format!("relay.flat.{name}.peak");
+        report.compare(peak, cost.peak_mb, "MB", beside.peak_mb, reference);
     }
     let mut single = None;
     for sources in [1, 10, 100] {
@@ -66,13 +63,17 @@ fn tell(report: &mut Report, name: &str, cost: Cost, beside: Cost, reference: &'
     }
 }
 
-/// Microseconds of processor time per event.
+/// What a backlog costs.
 #[derive(Debug, Clone, Copy)]
 struct Cost {
+    /// Microseconds of processor time per event.
     relay: f64,
+    /// The same of its sessions.
     database: f64,
     /// Cores, both together, while nothing happens.
     idle: f64,
+    /// The most memory that the relay ever had.
+    peak_mb: f64,
 }
 
 /// What a relay that runs already takes for `waiting` events in each of so many outboxes, `rounds` times.
@@ -112,6 +113,7 @@ async fn drained(ground: &Ground, name: &str, sources: usize, waiting: usize, ro
         relayed += usage::of(relay.id())?.processor.saturating_sub(before.0);
         stored += used(&sessions, &pools).await?.saturating_sub(before.1);
     }
+    let peak_kb = usage::peak_kb(relay.id())?;
     drop(relay);
     for pool in pools {
         pool.close().await;
@@ -122,6 +124,7 @@ async fn drained(ground: &Ground, name: &str, sources: usize, waiting: usize, ro
         relay: relayed.as_secs_f64() * 1e6 / events,
         database: stored.as_secs_f64() * 1e6 / events,
         idle: idle.as_secs_f64() / IDLE.as_secs_f64(),
+        peak_mb: peak_kb as f64 / 1024.0,
     })
 }
 
