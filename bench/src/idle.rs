@@ -51,17 +51,11 @@ async fn asleep(ground: &Ground, outboxes: usize, report: &mut Report) -> Result
     let asleep = watched.end(&relay).await?;
     drop(relay);
     let seconds = WATCHED.as_secs_f64();
+    // In hundredths of a core, the share of one outbox would be rounded away.
+    let millicores = |used: Duration| used.as_secs_f64() * 1000.0 / seconds;
     let name = format!("relay.idle.{outboxes}");
-    report.add(
-        format!("{name}.relay"),
-        asleep.relay.as_secs_f64() / seconds,
-        "cores",
-    );
-    report.add(
-        format!("{name}.database"),
-        asleep.database.as_secs_f64() / seconds,
-        "cores",
-    );
+    report.add(format!("{name}.relay"), millicores(asleep.relay), "mcores");
+    report.add(format!("{name}.database"), millicores(asleep.database), "mcores");
     report.add(
         format!("{name}.transactions"),
         asleep.transactions as f64 / seconds,
