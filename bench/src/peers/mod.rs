@@ -15,6 +15,7 @@ use crate::crowd::{Crowd, Sessions};
 use crate::ground::Ground;
 use crate::held::{Snapshot, Tables};
 use crate::latency::{self, Paced, Publishing};
+use crate::limits::{self, RawRecord};
 use crate::report::Report;
 use debezium::Debezium;
 
@@ -57,7 +58,8 @@ pub(crate) async fn measure(ground: &Ground, rows: usize, seconds: u64, report: 
     };
     report.say(&format!("writing {rows} events"));
     backlog::fill(&pool, BACKLOG, rows).await?;
-    let ours = ours(ground, (&url, &pool), load, report).await?;
+    let limit = limit(ground, &pool, rows, report).await?;
+    let ours = ours(ground, (&url, &pool), (load, limit), report).await?;
     if let Some(debezium) = debezium {
         debezium.measure(ground, &pool, load, &ours, report).await?;
     }
@@ -66,17 +68,35 @@ pub(crate) async fn measure(ground: &Ground, rows: usize, seconds: u64, report: 
     poller::measure(ground, load, &ours, report).await
 }
 
+/// What the machine can do in this run: the slower of COPY out of the same table and a raw producer of records like ours.
+async fn limit(ground: &Ground, pool: &PgPool, rows: usize, report: &mut Report) -> Result<f64> {
+    report.say("limits: COPY out of the same table, and a raw librdkafka producer");
+    let copy = limits::copy_out(pool, rows).await?;
+    let sample = rows.min(limits::MOST_OF_PRODUCER);
+    limits::raw_producer(ground, sample / 5, RawRecord::WarmUp).await?;
+    let raw = limits::raw_producer(ground, sample, RawRecord::Event).await?;
+    report.add("peers.limit.copy_out", copy, "rows/s");
+    report.add("peers.limit.raw_producer", raw, "events/s");
+    Ok(copy.min(raw))
+}
+
 async fn ours(
     ground: &Ground,
     (url, pool): (&str, &PgPool),
-    load: Load,
+    (load, limit): (Load, f64),
     report: &mut Report,
 ) -> Result<Ours> {
     report.say("draining: ours");
     let watch = Watch::begin(ground, pool, None).await?;
     let relay = latency::spawn_relay(ground, url, Publishing::AtLeastOnce)?;
     let drained = watch.drained(BACKLOG, load.rows, relay.id()).await?;
-    report.add("peers.relay.drain", drained.rate, "events/s");
+    report.compare(
+        "peers.relay.drain",
+        drained.rate,
+        "events/s",
+        limit,
+        "min(COPY, raw producer)",
+    );
     drained.tell_usage("relay", None, report);
     report.say("500 events a second: ours");
     let mut paced = at_a_pace(ground, pool, (PACED, PACED), load).await?;
