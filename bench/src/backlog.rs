@@ -1,4 +1,5 @@
 use anyhow::Result;
+use serde::Deserialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -7,6 +8,15 @@ pub(crate) const PAYLOAD: usize = 300;
 
 /// An order as a shop would tell of it, `~` for each id. Who compresses must not find it easier than that.
 const ORDER: &str = r#"{"order_id":"~","customer_id":"~","lines":[{"product_id":"~","quantity":12,"unit_price_minor":199900}],"total":{"amount_minor":2398800,"currency":"EUR"},"placed_at":"2026-01-01T12:00:00.000000Z"}"#;
+
+/// When all of them were placed.
+const PLACED_AT: &str = r#""placed_at":"2026-01-01T12:00:00.000000Z""#;
+
+/// An order of which it matters when it was placed.
+#[derive(Debug, Deserialize)]
+struct Placed {
+    placed_at_microseconds: u64,
+}
 
 /// Events of a transaction.
 const TOGETHER: usize = 1000;
@@ -53,7 +63,22 @@ pub(crate) async fn write(pool: &PgPool, topic: &str, batch: usize) -> Result<()
 
 /// An order like those of a backlog, with ids of its own.
 pub(crate) fn order() -> Vec<u8> {
-    let mut parts = ORDER.split('~');
+    with_ids(ORDER)
+}
+
+/// The same, with the moment at which it was placed, in microseconds since 1970.
+pub(crate) fn order_placed_at(us: u64) -> Vec<u8> {
+    with_ids(&ORDER.replace(PLACED_AT, &format!("\"placed_at_microseconds\":{us}")))
+}
+
+/// When an order was placed, if it says so by [`order_placed_at`].
+pub(crate) fn placed_at(payload: &[u8]) -> Option<u64> {
+    let order: Placed = serde_json::from_slice(payload).ok()?;
+    Some(order.placed_at_microseconds)
+}
+
+fn with_ids(order: &str) -> Vec<u8> {
+    let mut parts = order.split('~');
     let mut payload = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         payload.push_str(&Uuid::new_v4().to_string());
@@ -71,6 +96,17 @@ mod tests {
         assert_eq!(order().len(), PAYLOAD);
         assert_ne!(order(), order());
         serde_json::from_slice::<serde_json::Value>(&order())?;
+        Ok(())
+    }
+
+    #[test]
+    fn an_order_that_says_when_it_was_placed_is_like_any_other() -> Result<()> {
+        let placed = 1_796_030_133_883_405;
+        let order = order_placed_at(placed);
+        assert_eq!(order.len(), PAYLOAD);
+        serde_json::from_slice::<serde_json::Value>(&order)?;
+        assert_eq!(placed_at(&order), Some(placed));
+        assert_eq!(placed_at(&super::order()), None);
         Ok(())
     }
 }
