@@ -14,7 +14,7 @@ use crate::ground::Ground;
 use crate::neighbour::Neighbour;
 use crate::report::Report;
 use crate::sample::Sample;
-use crate::{backlog, limits, usage};
+use crate::{backlog, limits, pgbench, usage};
 
 const TOPIC: &str = "latency";
 
@@ -79,7 +79,7 @@ pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) 
     ground.topic(TOPIC).await?;
     report.say("limit: 16 writers of one event per transaction, with the relay away");
     let alone = limits::writers(&pool, TOPIC, seconds.min(10)).await?;
-    report.add("limit.writers", alone, "tx/s");
+    tell_writers(ground, (alone, seconds.min(10)), report).await?;
     let sessions = Sessions::after_now(&pool).await?;
     let relay = spawn_relay(ground, &url, Publishing::AtLeastOnce)?;
     report.say("the same writers with the relay at work");
@@ -112,6 +112,25 @@ pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) 
     }
     drop(relay);
     beside_neighbour(&pool, (seconds.min(10), cores), (together, alone), report).await
+}
+
+/// Our own writers beside pgbench, where there is one. It has an outbox of its own: the relay must not find twice as much.
+async fn tell_writers(ground: &Ground, (alone, seconds): (f64, u64), report: &mut Report) -> Result<()> {
+    match pgbench::fetch().await? {
+        Ok(program) => {
+            report.say("limit: the same by pgbench");
+            let (url, pool) = ground.outbox("pgbench").await?;
+            let limit = pgbench::writers(&program, ground, (&url, TOPIC), seconds).await?;
+            pool.close().await;
+            report.add("limit.pgbench", limit, "tx/s");
+            report.compare("limit.writers", alone, "tx/s", limit, "pgbench");
+        }
+        Err(why) => {
+            report.say(&format!("pgbench cannot be had here and is left out: {why}"));
+            report.add("limit.writers", alone, "tx/s");
+        }
+    }
+    Ok(())
 }
 
 /// What the relay takes from writers apart from cores: beside somebody who takes as many and nothing else, what do they keep?

@@ -90,13 +90,15 @@ pub(crate) async fn copy_out(pool: &PgPool, rows: usize) -> Result<f64> {
     Ok(rows as f64 / begun.elapsed().as_secs_f64())
 }
 
-/// Transactions of one outbox row per second, 16 writers: what pgbench does with the same statement. Measured
-/// with our own client, so that it needs no pgbench; both wait for the disk.
+/// Who writes at the same time, one event in each transaction.
+pub(crate) const WRITERS: usize = 16;
+
+/// Transactions of one outbox row per second, by our own client: there is not a pgbench for every machine.
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
 pub(crate) async fn writers(pool: &PgPool, topic: &str, seconds: u64) -> Result<f64> {
     let done = Arc::new(AtomicU64::new(0));
     let end = Instant::now() + Duration::from_secs(seconds);
-    let writers = (0..16).map(|writer| {
+    let writers = (0..WRITERS).map(|writer| {
         let (pool, topic, done) = (pool.clone(), topic.to_owned(), Arc::clone(&done));
         tokio::spawn(async move {
             let payload = backlog::order();

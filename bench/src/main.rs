@@ -29,6 +29,8 @@ mod limits;
 mod neighbour;
 /// The same rows through what others use.
 mod peers;
+/// PostgreSQL's own benchmark.
+mod pgbench;
 /// What each process uses per saga.
 mod processes;
 /// The programs, as they are released.
