@@ -4,7 +4,10 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use tokio::task::JoinSet;
 
-use super::support::{Outbox, append, run};
+use super::checker::{Checker, Reader};
+use super::outages::private;
+use super::support::{Outbox, Running, append, run};
+use super::writers::Writers;
 
 /// Catches drift between statements and migrations, and grants that are missing.
 #[tokio::test(flavor = "multi_thread")]
@@ -17,6 +20,43 @@ async fn every_statement_can_be_prepared_by_the_relays_role() -> Result<()> {
             .with_context(|| (*name).to_owned())?;
         run(&mut relay, "deallocate one").await?;
     }
+    Ok(())
+}
+
+/// Events are read from their table: the server's log need not say more than a crash asks for, and nobody may read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_be_replicated_is_enough() -> Result<()> {
+    let (stack, outbox, topic) = private().await?;
+    let mut admin = outbox.admin().await?;
+    for setting in [
+        "wal_level = minimal",
+        "max_wal_senders = 0",
+        "max_replication_slots = 0",
+    ] {
+        run(&mut admin, &format!("alter system set {setting}")).await?;
+    }
+    drop(admin);
+    tokio::task::block_in_place(|| {
+        stack.postgres().stop()?;
+        stack.postgres().start()
+    })?;
+    let level: String = sqlx::query_scalar("show wal_level")
+        .fetch_one(&mut outbox.admin().await?)
+        .await?;
+    assert_eq!(level, "minimal");
+
+    let relay = Running::start(outbox.relay("a"));
+    let writers = Writers {
+        tasks: 4,
+        transactions: 50,
+        keys: 10,
+        seed: 13,
+    };
+    let expected = writers.write(&outbox, &topic).await?;
+    Checker::default()
+        .finish(&Reader::new(&outbox, &topic, 3)?, &expected)
+        .await?;
+    relay.stop().await;
     Ok(())
 }
 
