@@ -21,8 +21,8 @@ pub struct Part {
 }
 
 impl Parts {
-    /// Of the workspace that this folder is in: `env!("CARGO_MANIFEST_DIR")`. The relay is always among them, so
-    /// the workspace has to have its program `outbox-relay`.
+    /// Of the workspace that this folder is in: `env!("CARGO_MANIFEST_DIR")`. The relay is always among them; a workspace
+    /// need not have it.
     pub fn of_workspace(folder: impl Into<PathBuf>) -> Self {
         Self {
             workspace: folder.into(),

@@ -5,6 +5,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::RELAY;
 
 /// Where each program of a workspace is.
 type Built = Arc<BTreeMap<String, PathBuf>>;
@@ -13,7 +16,7 @@ type Built = Arc<BTreeMap<String, PathBuf>>;
 type Wanted = (PathBuf, BTreeSet<String>);
 
 /// Builds these programs of the workspace that this folder is in, with cargo's progress on the terminal; once in the life of a
-/// process.
+/// process. The relay is ours: where the workspace does not have it, it is built where this crate is.
 ///
 /// They are built with fault points, which no other build has: so they are linked to elsewhere before anybody
 /// else builds the same programs without.
@@ -51,8 +54,53 @@ pub fn place(from: &Path, dir: &Path, name: &str) -> Result<PathBuf> {
 }
 
 fn build(workspace: &Path, names: &BTreeSet<&str>) -> Result<BTreeMap<String, PathBuf>> {
+    let has_relay = programs_of(workspace)?.contains(RELAY);
+    let (theirs, ours): (BTreeSet<&str>, BTreeSet<&str>) = names
+        .iter()
+        .copied()
+        .partition(|name| *name != RELAY || has_relay);
+    let mut programs = build_in(workspace, &theirs)?;
+    programs.append(&mut build_in(Path::new(env!("CARGO_MANIFEST_DIR")), &ours)?);
+    Ok(programs)
+}
+
+/// The names of all programs of the workspace that this folder is in.
+fn programs_of(workspace: &Path) -> Result<BTreeSet<String>> {
+    let told = cargo()
+        .args(["metadata", "--no-deps", "--format-version=1"])
+        .current_dir(workspace)
+        .output()
+        .context("start cargo")?;
+    ensure!(
+        told.status.success(),
+        "cargo says nothing of the workspace of {}: {}",
+        workspace.display(),
+        String::from_utf8_lossy(&told.stderr)
+    );
+    let metadata: Value = serde_json::from_slice(&told.stdout).context("what cargo says")?;
+    let list = |of: &Value| of.as_array().cloned().unwrap_or_default();
+    let targets = list(&metadata["packages"])
+        .into_iter()
+        .flat_map(|package| list(&package["targets"]));
+    let programs = targets.filter(|target| target["kind"][0] == "bin");
+    Ok(programs
+        .filter_map(|target| Some(target["name"].as_str()?.to_owned()))
+        .collect())
+}
+
+fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    local_stack::forget_outer_cargo(&mut cargo)
+    local_stack::forget_outer_cargo(&mut cargo);
+    cargo
+}
+
+fn build_in(workspace: &Path, names: &BTreeSet<&str>) -> Result<BTreeMap<String, PathBuf>> {
+    if names.is_empty() {
+        // Asked for none, cargo would build all.
+        return Ok(BTreeMap::new());
+    }
+    let mut cargo = cargo();
+    cargo
         .args(["build", "--message-format=json-render-diagnostics"])
         // Of the whole workspace: another selection of packages has other features of the dependencies, which would
         // all be built once more. But only these programs: a saga of three need not wait for everybody else's.
@@ -69,7 +117,7 @@ fn build(workspace: &Path, names: &BTreeSet<&str>) -> Result<BTreeMap<String, Pa
     let mut programs = BTreeMap::new();
     let messages = BufReader::new(child.stdout.take().context("cargo's output")?);
     for line in messages.lines() {
-        let message: serde_json::Value = serde_json::from_str(&line?).context("a message of cargo")?;
+        let message: Value = serde_json::from_str(&line?).context("a message of cargo")?;
         if let Some(path) = message["executable"].as_str() {
             let name = message["target"]["name"].as_str().unwrap_or_default();
             programs.insert(name.to_owned(), PathBuf::from(path));
@@ -77,4 +125,25 @@ fn build(workspace: &Path, names: &BTreeSet<&str>) -> Result<BTreeMap<String, Pa
     }
     ensure!(child.wait()?.success(), "the programs do not build");
     Ok(programs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workspace_is_asked_whether_it_has_the_relay() -> Result<()> {
+        let ours = programs_of(Path::new(env!("CARGO_MANIFEST_DIR")))?;
+        assert!(ours.contains(RELAY), "{ours:?}");
+
+        let elsewhere = std::env::temp_dir().join(format!("quadrille-elsewhere-{}", std::process::id()));
+        std::fs::create_dir_all(elsewhere.join("src"))?;
+        let manifest = "[package]\nname = \"alone\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+        std::fs::write(elsewhere.join("Cargo.toml"), manifest)?;
+        std::fs::write(elsewhere.join("src/main.rs"), "fn main() {}\n")?;
+        let theirs = programs_of(&elsewhere);
+        std::fs::remove_dir_all(&elsewhere)?;
+        assert_eq!(theirs?, BTreeSet::from(["alone".to_owned()]));
+        Ok(())
+    }
 }
