@@ -56,3 +56,9 @@ pub const GRPC_SHED: &str = "saga_grpc_calls_shed_total";
 pub const PAUSED: &str = "saga_paused";
 /// Rows that were pruned because their retention is over.
 pub const PRUNED: &str = "saga_pruned_total";
+
+/// Counts a partition that is read no more, because records are missing.
+pub(crate) fn partition_stopped(participant: &'static str, consumer: &str) {
+    metrics::gauge!(PARTITIONS_STOPPED, "participant" => participant, "consumer" => consumer.to_owned())
+        .increment(1);
+}

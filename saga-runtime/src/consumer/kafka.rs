@@ -206,6 +206,8 @@ impl Poll {
                     "the log does not hold the offset that was read last; the partition stops, since to go on \
                      would lose or repeat records: see docs/operations.md"
                 );
+                // The client reads no more of it, until it is assigned anew.
+                names::partition_stopped(self.participant, &self.consumer);
                 self.health
                     .set("consumer", Status::Down(format!("offset out of range: {error}")));
             }

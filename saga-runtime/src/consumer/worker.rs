@@ -191,7 +191,7 @@ impl<P: Participant, S: Store<P>> Worker<P, S> {
             %last, missing = %previous,
             "records are missing from the log; the partition stops here, since reading on would lose them silently"
         );
-        metrics::gauge!(names::PARTITIONS_STOPPED, "participant" => P::NAME).increment(1);
+        names::partition_stopped(P::NAME, &self.engine.consumer);
         self.health.set(
             "consumer",
             Status::Down(format!(

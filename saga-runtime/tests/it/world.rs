@@ -12,7 +12,8 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::groups::{GroupInfo, GroupMemberInfo};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
 use saga_core::envelope;
 use saga_core::partitioner::partition_for;
 use saga_core::{Event, Position};
@@ -32,12 +33,14 @@ pub(crate) const WAITING: &str =
     "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+type Plain = ThreadedProducer<DefaultProducerContext>;
+
 pub(crate) struct World {
     pub(crate) prefix: String,
     pub(crate) url: String,
     pub(crate) admin: PgPool,
     brokers: String,
-    producer: ThreadedProducer<rdkafka::producer::DefaultProducerContext>,
+    producer: Plain,
     pub(crate) greeter: Arc<Greeter>,
 }
 
@@ -78,11 +81,7 @@ impl World {
         for result in kafka.create_topics([&topic], &AdminOptions::new()).await? {
             result.map_err(|(name, code)| anyhow::anyhow!("{name}: {code}"))?;
         }
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", &stack.kafka_brokers)
-            .set("enable.idempotence", "true")
-            .set("linger.ms", "1")
-            .create()?;
+        let producer = producer(&stack.kafka_brokers)?;
         Ok(Self {
             prefix,
             url,
@@ -193,6 +192,22 @@ impl World {
             .partition(partition_for(key.as_bytes(), PARTITIONS))
             .headers(headers);
         self.producer.send(record).map_err(|(error, _)| error)?;
+        Ok(())
+    }
+
+    /// Deletes what is below an offset in a key's partition, as retention does.
+    pub(crate) async fn delete_records(&self, key: &str, below: i64) -> Result<()> {
+        let kafka: AdminClient<_> = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .create()?;
+        let topic = format!("{}visits", self.prefix);
+        let partition = partition_for(key.as_bytes(), PARTITIONS);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&topic, partition, Offset::Offset(below))?;
+        let deleted = kafka.delete_records(&list, &AdminOptions::new()).await?;
+        for one in deleted.elements() {
+            one.error()?;
+        }
         Ok(())
     }
 
@@ -321,6 +336,21 @@ impl Running {
         }
     }
 
+    /// Waits until the health report holds these words.
+    pub(crate) async fn until_down(&self, words: &str) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let report = format!("{:?}", self.health.report());
+            if report.contains(words) {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!("nobody says '{words}': {report}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Drops the handle, as a service does that takes no commands; then stops.
     pub(crate) async fn without_handle(self, meanwhile: impl Future<Output = Result<()>>) -> Result<()> {
         let Self {
@@ -341,4 +371,12 @@ impl Running {
             .await
             .context("the service did not stop")???)
     }
+}
+
+fn producer(brokers: &str) -> Result<Plain> {
+    Ok(ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "1")
+        .create()?)
 }
