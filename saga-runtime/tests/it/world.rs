@@ -195,6 +195,12 @@ impl World {
         Ok(())
     }
 
+    /// What is sent from here on comes from another producer.
+    pub(crate) fn connect_anew(&mut self) -> Result<()> {
+        self.producer = producer(&self.brokers)?;
+        Ok(())
+    }
+
     /// Deletes what is below an offset in a key's partition, as retention does.
     pub(crate) async fn delete_records(&self, key: &str, below: i64) -> Result<()> {
         let kafka: AdminClient<_> = ClientConfig::new()
