@@ -26,7 +26,7 @@ fn keys() -> [String; 2] {
     })
 }
 
-async fn until_settled(outbox: &Outbox) {
+pub async fn until_settled(outbox: &Outbox) {
     eventually("everything is acknowledged", || async {
         let mut connection = outbox.superuser().await.unwrap();
         let highest: i64 = sqlx::query_scalar("select last_value from saga.outbox_position")

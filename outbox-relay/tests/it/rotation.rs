@@ -1,9 +1,10 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use sqlx::postgres::PgConnection;
 
 use super::checker::{Checker, Reader};
+use super::ring::until_settled;
 use super::support::{Outbox, Running, append, eventually, run};
 use super::writers::Writers;
 
@@ -39,6 +40,14 @@ async fn bytes(connection: &mut PgConnection, leaf: &str) -> i64 {
         .fetch_one(connection)
         .await
         .unwrap()
+}
+
+async fn until_empty(outbox: &Outbox, leaf: &str) {
+    eventually(&format!("{leaf} is emptied"), || async {
+        let mut connection = outbox.superuser().await.unwrap();
+        bytes(&mut connection, leaf).await == 0
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,4 +171,72 @@ async fn the_leaf_that_is_written_to_is_left_alone() -> Result<()> {
     ensure!(bytes(&mut observer, "outbox_1").await > 0);
     relay.stop().await;
     Ok(())
+}
+
+/// Where a rotation waits for a reader, writers wait behind the rotation. So it gives up soon, and comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_never_waits_longer_than_the_lock_timeout_of_the_rotation() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 1, &[]).await?;
+    current_slot(&outbox, 0).await?;
+    let mut options = outbox.relay("a");
+    options.rotate_every = Duration::from_millis(10);
+    let relay = Running::start(options);
+    let mut writer = outbox.connect("it").await?;
+    write_late(&mut writer, &topic).await?;
+    let mut reader = outbox.superuser().await?;
+    run(&mut reader, "begin").await?;
+    run(&mut reader, "select count(*) from saga.outbox_2").await?;
+
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        // Only what is acknowledged is about to be emptied.
+        until_settled(&outbox).await;
+        until_rotation_waits(&outbox).await;
+        let waited = write_late(&mut writer, &topic).await?;
+        // A rotation that does not give up has 60 s, as any statement of the relay's.
+        ensure!(waited < Duration::from_secs(10), "a writer waited for {waited:?}");
+        waits.push(waited);
+    }
+    // A busy machine keeps some of them waiting, and not most.
+    waits.sort();
+    ensure!(waits[waits.len() / 2] < Duration::from_secs(1), "{waits:?}");
+    let mut observer = outbox.superuser().await?;
+    ensure!(
+        bytes(&mut observer, "outbox_2").await > 0,
+        "emptied under a reader"
+    );
+    run(&mut reader, "rollback").await?;
+    until_empty(&outbox, "outbox_2").await;
+    relay.stop().await;
+    Ok(())
+}
+
+/// Into leaf 2, as an insert that began when this was the current one. Returns how long it took.
+async fn write_late(writer: &mut PgConnection, topic: &str) -> Result<Duration> {
+    let began = Instant::now();
+    sqlx::query(
+        "insert into saga.outbox (id, aggregatetype, aggregateid, type, payload, slot)
+         values (gen_random_uuid(), $1, 'k', 't', '1', 2)",
+    )
+    .bind(topic)
+    .execute(writer)
+    .await?;
+    Ok(began.elapsed())
+}
+
+async fn until_rotation_waits(outbox: &Outbox) {
+    eventually("the rotation waits for leaf 2", || async {
+        let mut connection = outbox.superuser().await.unwrap();
+        sqlx::query_scalar::<_, bool>(
+            "select exists (
+                 select from pg_locks l join pg_database d on d.oid = l.database
+                  where d.datname = current_database() and l.relation = 'saga.outbox_2'::regclass
+                    and l.mode = 'AccessExclusiveLock' and not l.granted)",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+    })
+    .await;
 }
