@@ -9,7 +9,7 @@ use super::parked::{append_all, ids, request_replay, until_parked};
 use super::support::{Outbox, Running, append, eventually};
 
 /// A broker that can be frozen, with a topic whose partitions the relay has written to already.
-async fn frozen_later(config: &[(&str, &str)]) -> Result<(TestStack, Outbox, String)> {
+pub async fn frozen_later(config: &[(&str, &str)]) -> Result<(TestStack, Outbox, String)> {
     let stack = tokio::task::spawn_blocking(TestStack::private).await??;
     let outbox = Outbox::on(stack.addresses()).await?;
     let topic = outbox.create_topic("events", 2, config).await?;
@@ -65,7 +65,7 @@ async fn until_persisted(outbox: &Outbox) {
     }
 }
 
-async fn until_unacknowledged(outbox: &Outbox, expected: i64) {
+pub async fn until_unacknowledged(outbox: &Outbox, expected: i64) {
     eventually(&format!("{expected} windows are on their way"), || async {
         windows(outbox).await.1 == expected
     })

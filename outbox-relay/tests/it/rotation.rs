@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use sqlx::postgres::PgConnection;
 
 use super::checker::{Checker, Reader};
-use super::ring::until_settled;
+use super::ring::{frozen_later, until_settled, until_unacknowledged};
 use super::support::{Outbox, Running, append, eventually, run};
 use super::writers::Writers;
 
@@ -239,4 +240,52 @@ async fn until_rotation_waits(outbox: &Outbox) {
         .unwrap()
     })
     .await;
+}
+
+/// What was read and not acknowledged is nowhere but in the leaf and in the memory of a relay that may die.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaf_waits_for_the_broker_and_not_only_for_whoever_reads_it() -> Result<()> {
+    let (stack, outbox, topic) = frozen_later(&[]).await?;
+    current_slot(&outbox, 2).await?;
+    let mut options = outbox.relay("a");
+    options.rotate_every = Duration::from_millis(20);
+    let relay = Running::start(options);
+    let mut writer = outbox.connect("it").await?;
+    append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+    until_settled(&outbox).await;
+
+    current_slot(&outbox, 1).await?;
+    stack.kafka().pause();
+    append(&mut writer, &topic, "k", "t", Some(b"2"), "{}").await?;
+    until_unacknowledged(&outbox, 1).await;
+    // From now on leaves 1 and 2 are neither the current one nor the next.
+    current_slot(&outbox, 3).await?;
+    until_empty(&outbox, "outbox_2").await;
+    // A round looks at leaf 1 before leaf 2. The one that emptied leaf 2 may have looked at leaf 1 when it was still the
+    // current one; the next has not. What is rolled back is something to be emptied; a position of its own leaves the
+    // sequence alone.
+    run(
+        &mut writer,
+        "begin;
+         insert into saga.outbox (id, aggregatetype, aggregateid, type, position, slot)
+         values (gen_random_uuid(), 't', 'k', 't', 0, 2);
+         rollback",
+    )
+    .await?;
+    until_empty(&outbox, "outbox_2").await;
+    let mut observer = outbox.superuser().await?;
+    ensure!(
+        bytes(&mut observer, "outbox_1").await > 0,
+        "emptied before the broker had acknowledged it"
+    );
+
+    relay.kill().await;
+    stack.kafka().resume();
+    let next = Running::start(outbox.relay("b"));
+    let expected = BTreeMap::from([("k".to_owned(), 2)]);
+    let reader = Reader::new(&outbox, &topic, 2)?;
+    Checker::default().finish(&reader, &expected).await?;
+    until_settled(&outbox).await;
+    next.stop().await;
+    Ok(())
 }
