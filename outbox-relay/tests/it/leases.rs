@@ -1,13 +1,16 @@
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use chrono::{DateTime, TimeDelta, Utc};
 use outbox_relay::{Options, Phase, STATEMENTS};
 use quadrille_process::fault;
+use rustix::process::{Pid, Signal, kill_process};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::checker::{Checker, Reader};
-use super::support::{Outbox, Running, append, eventually, run};
+use super::program::serve;
+use super::support::{Outbox, PATIENCE, Running, append, eventually, run};
 use super::writers::Writers;
 
 fn statement(name: &str) -> &'static str {
@@ -39,6 +42,83 @@ async fn a_relay_that_is_told_to_stop_hands_over_at_once() -> Result<()> {
     let mut writer = outbox.connect("it").await?;
     append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
     Reader::new(&outbox, &topic, 1)?.take(1).await;
+    second.stop().await;
+    Ok(())
+}
+
+/// The same with the program itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_terminated_hands_over_at_once() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 1, &[]).await?;
+    let settings = [("RELAY_LEASE_MS", "3600000"), ("RELAY_INSTANCE", "first")];
+    let mut program = serve(&outbox, &outbox.source(), &settings)?;
+    eventually("the program holds the lease", || async {
+        let mut connection = outbox.superuser().await.unwrap();
+        let owner = sqlx::query_scalar::<_, Option<String>>("select owner from saga.relay")
+            .fetch_optional(&mut connection)
+            .await
+            .unwrap();
+        owner.flatten().as_deref() == Some("first")
+    })
+    .await;
+    let second = Running::start(outbox.relay("second"));
+    second
+        .until(
+            "stands by",
+            |phase| matches!(phase, Phase::Standby { owner } if owner == "first"),
+        )
+        .await;
+    let id = i32::try_from(program.id().context("it runs")?)?;
+    kill_process(Pid::from_raw(id).context("no process is 0")?, Signal::TERM)?;
+    let ended = tokio::time::timeout(PATIENCE, program.wait()).await??;
+    assert!(ended.success(), "{ended}");
+    second.until_publishing().await;
+    let mut writer = outbox.connect("it").await?;
+    append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+    Reader::new(&outbox, &topic, 1)?.take(1).await;
+    second.stop().await;
+    Ok(())
+}
+
+/// A dead relay keeps others waiting until its lease is over, and no longer. What tells is the database's clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_died_is_succeeded_when_its_lease_is_over() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 1, &[]).await?;
+    let mut options = outbox.relay("first");
+    options.lease = Duration::from_secs(15);
+    let first = Running::start(options);
+    first.until_publishing().await;
+    // Its own lease is none of the first one's.
+    let mut options = outbox.relay("second");
+    options.lease = Duration::from_secs(3600);
+    let second = Running::start(options);
+    second
+        .until(
+            "stands by",
+            |phase| matches!(phase, Phase::Standby { owner } if owner.starts_with("first")),
+        )
+        .await;
+    first.kill().await;
+    let mut observer = outbox.superuser().await?;
+    let over: DateTime<Utc> = sqlx::query_scalar("select expires_at from saga.relay")
+        .fetch_one(&mut observer)
+        .await?;
+    let mut writer = outbox.connect("it").await?;
+    append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+    Reader::new(&outbox, &topic, 1)?.take(1).await;
+    let acquired: DateTime<Utc> = sqlx::query_scalar("select acquired_at from saga.relay")
+        .fetch_one(&mut observer)
+        .await?;
+    let late = acquired - over;
+    assert!(
+        late >= TimeDelta::zero(),
+        "it was taken while it was held: {late}"
+    );
+    // Less than another lease of the first one's.
+    assert!(late < TimeDelta::seconds(10), "it was taken late: {late}");
+    second.until_publishing().await;
     second.stop().await;
     Ok(())
 }

@@ -3,10 +3,23 @@ use std::process::Stdio;
 
 use anyhow::Result;
 use local_stack::KafkaUser;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::secure::{login, servers, user};
 use super::support::{Outbox, PASSWORD, append, eventually};
+
+/// The program at work, until the value is dropped.
+pub fn serve(outbox: &Outbox, sources: &str, settings: &[(&str, &str)]) -> Result<Child> {
+    Ok(Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
+        .env_clear()
+        .env("RELAY_SOURCES", sources)
+        .env("RELAY_KAFKA_BROKERS", &outbox.servers.kafka_brokers)
+        .envs(settings.iter().copied())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?)
+}
 
 /// Whoever reads the log learns what to mend, and cannot log in with it.
 #[tokio::test(flavor = "multi_thread")]
