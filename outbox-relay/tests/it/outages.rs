@@ -1,10 +1,18 @@
-use anyhow::{Result, ensure};
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
 use local_stack::{Addresses, TestStack};
 use outbox_relay::{Phase, status};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnection;
+use tokio::process::Child;
 
 use super::checker::{Checker, Reader};
-use super::support::{Outbox, Running, eventually, until_down};
+use super::program::serve;
+use super::ring::until_settled;
+use super::support::{Outbox, PATIENCE, Running, eventually, until_down};
 use super::writers::Writers;
 
 const WRITERS: Writers = Writers {
@@ -41,6 +49,59 @@ async fn a_broker_that_is_killed_and_comes_back_costs_nothing_but_time() -> Resu
     Checker::default().finish(&reader, &expected).await?;
     relay.stop().await;
     Ok(())
+}
+
+/// What waits is in the outbox, and not in the relay's memory as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_waits_for_the_broker_in_bounded_memory() -> Result<()> {
+    let (stack, outbox, topic) = private().await?;
+    let program = serve(&outbox, &outbox.source(), &[])?;
+    let mut writer = outbox.connect("it").await?;
+    write_many(&mut writer, &topic).await?;
+    until_settled(&outbox).await;
+    let before = peak_kb(&program)?;
+    tokio::task::block_in_place(|| stack.kafka().kill())?;
+    for _ in 0..20 {
+        write_many(&mut writer, &topic).await?;
+    }
+    tokio::task::block_in_place(|| stack.kafka().start())?;
+    until_settled(&outbox).await;
+    let grown = peak_kb(&program)? - before;
+    // 300 MB were waiting.
+    ensure!(grown < 64 * 1024, "the relay grew by {grown} kB");
+
+    let kafka: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &outbox.servers.kafka_brokers)
+        .create()?;
+    let mut arrived = 0;
+    for partition in 0..3 {
+        let held = tokio::task::block_in_place(|| kafka.fetch_watermarks(&topic, partition, PATIENCE))?;
+        arrived += held.1;
+    }
+    ensure!(arrived >= 210_000, "{arrived} of 210,000 events are there");
+    Ok(())
+}
+
+/// 10,000 events of 1,500 bytes, which are few enough not to be compressed by the database.
+async fn write_many(writer: &mut PgConnection, topic: &str) -> Result<()> {
+    sqlx::query(
+        "insert into saga.outbox (id, aggregatetype, aggregateid, type, payload)
+         select gen_random_uuid(), $1, 'k' || i % 100, 't', convert_to(repeat('x', 1500), 'UTF8')
+           from generate_series(1, 10000) i",
+    )
+    .bind(topic)
+    .execute(writer)
+    .await?;
+    Ok(())
+}
+
+/// The most memory that a process has ever had.
+fn peak_kb(program: &Child) -> Result<u64> {
+    let id = program.id().context("it runs")?;
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.context("it has a peak")?;
+    Ok(peak.trim_end_matches("kB").trim().parse()?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
