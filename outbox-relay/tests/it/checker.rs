@@ -11,6 +11,7 @@ use saga_core::position::Position;
 use tokio::time::Instant;
 
 use super::support::{Outbox, PATIENCE};
+use super::versions::Versions;
 
 /// A record as a consumer sees it.
 #[derive(Debug, Clone)]
@@ -192,4 +193,24 @@ impl Checker {
         );
         Ok(self)
     }
+}
+
+#[test]
+fn what_is_missing_in_the_middle_is_lost_as_what_is_missing_at_the_end() {
+    let expected = [("a", 5), ("b", 2), ("c", 1)].map(|(key, last)| (key.to_owned(), last));
+    let expected = BTreeMap::from(expected);
+    let mut versions = Versions::default();
+    assert_eq!(versions.lost(&expected), 8);
+    assert_eq!(versions.take("b", 1), None);
+    assert_eq!(versions.take("b", 2), None);
+    assert_eq!(versions.take("a", 1), None);
+    assert_eq!(versions.take("a", 4), Some(1));
+    assert_eq!(versions.behind(&expected), 2, "a's fifth and c's first");
+    assert_eq!(versions.lost(&expected), 4, "and two in the middle");
+    // One of them comes late, which is another fault, and then once more.
+    assert_eq!(versions.take("a", 2), Some(4));
+    assert_eq!(versions.take("a", 2), Some(4));
+    assert_eq!(versions.lost(&expected), 3);
+    assert_eq!(versions.take("a", 5), None);
+    assert_eq!(versions.lost(&expected), 2);
 }

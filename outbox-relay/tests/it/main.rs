@@ -12,6 +12,10 @@ mod support;
 /// What consumers see, and whether it is what was committed.
 mod checker;
 
+/// What the checker of the soak counts, which has no tests of its own.
+#[path = "../soak/versions.rs"]
+mod versions;
+
 /// Writers of every bad habit.
 mod writers;
 

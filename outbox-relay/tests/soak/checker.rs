@@ -12,6 +12,7 @@ use saga_core::position::Position;
 use uuid::Uuid;
 
 use super::support::Outbox;
+use super::versions::Versions;
 use super::writers::Progress;
 
 /// An idempotent consumer as DESIGN has it, on a thread of its own: it takes what is above the last position of its
@@ -25,8 +26,7 @@ pub struct Checker {
 #[derive(Debug, Default)]
 struct Seen {
     partitions: HashMap<i32, Partition>,
-    /// The last version per key.
-    versions: HashMap<String, i64>,
+    versions: Versions,
     verdict: Verdict,
     /// When the last record came.
     moved: Option<Instant>,
@@ -114,7 +114,7 @@ impl Checker {
             }
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             let quiet = seen.moved.unwrap_or(waiting).max(waiting).elapsed();
-            let patience = if seen.lacks(expected) == 0 {
+            let patience = if seen.versions.behind(expected) == 0 {
                 AFTERWARDS
             } else {
                 PATIENCE
@@ -126,8 +126,8 @@ impl Checker {
         self.ended.store(true, Ordering::Release);
         tokio::task::spawn_blocking(|| self.thread.join().unwrap()).await??;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.verdict.lost = seen.lacks(expected);
-        for (key, version) in &seen.versions.clone() {
+        seen.verdict.lost = seen.versions.lost(expected);
+        for (key, version) in &seen.versions.last.clone() {
             if expected.get(key).is_none_or(|last| last < version) {
                 seen.verdict
                     .violation(format!("{key}: version {version} was never committed"));
@@ -138,14 +138,6 @@ impl Checker {
 }
 
 impl Seen {
-    fn lacks(&self, expected: &BTreeMap<String, i64>) -> u64 {
-        let lacking = expected.iter().map(|(key, last)| {
-            let seen = self.versions.get(key).copied().unwrap_or(0);
-            u64::try_from(last - seen).unwrap_or(0)
-        });
-        lacking.sum()
-    }
-
     fn see(&mut self, message: &BorrowedMessage<'_>) -> Result<()> {
         self.moved = Some(Instant::now());
         let header = |name: &str| -> Option<&str> {
@@ -185,12 +177,10 @@ impl Seen {
             partition.lately.pop_front();
         }
         self.verdict.events += 1;
-        let last = self.versions.entry(key.to_owned()).or_default();
-        if version != *last + 1 {
+        if let Some(last) = self.versions.take(key, version) {
             let what = format!("{key}: version {version} comes after {last}, position {position}");
             self.verdict.violation(what);
         }
-        *last = version.max(*last);
         Ok(())
     }
 }

@@ -24,6 +24,9 @@ mod operator;
 /// What consumers see, in bounded memory.
 mod checker;
 
+/// Which of them have come.
+mod versions;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
