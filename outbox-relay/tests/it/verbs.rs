@@ -168,3 +168,57 @@ async fn grow_looks_on_until_it_is_done() -> Result<()> {
     relay.stop().await;
     Ok(())
 }
+
+/// What the program says, and its exit code, for somebody who has configured nothing.
+async fn unconfigured(arguments: &[&str]) -> Result<(i32, String)> {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    let said = [stdout, stderr].concat();
+    Ok((status.code().unwrap_or(-1), String::from_utf8(said)?))
+}
+
+/// Those that `--help` names: one that comes later is tried as well.
+async fn verbs() -> Result<Vec<String>> {
+    let (code, said) = unconfigured(&["--help"]).await?;
+    assert_eq!(code, 0, "{said}");
+    let named = said.split(['[', ']']).nth(1).unwrap_or_default();
+    let verbs: Vec<String> = named.split('|').map(str::to_owned).collect();
+    assert!(verbs.len() >= 6, "{said}");
+    Ok(verbs)
+}
+
+#[tokio::test]
+async fn help_of_a_verb_needs_no_configuration_and_does_nothing() -> Result<()> {
+    for verb in verbs().await? {
+        for flag in ["--help", "-h"] {
+            let (code, said) = unconfigured(&[verb.as_str(), flag]).await?;
+            assert_eq!(code, 0, "{verb} {flag}: {said}");
+            let usage = format!("usage: outbox-relay {verb} ");
+            for words in [usage.as_str(), "Exit codes:", "  64  ", "SOURCES[_FILE]"] {
+                assert!(said.contains(words), "{verb} {flag}: {words}:\n{said}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `drain --dry-run` must not drain.
+#[tokio::test]
+async fn an_argument_that_a_verb_does_not_have_is_wrong_usage() -> Result<()> {
+    for verb in verbs().await? {
+        let (code, said) = unconfigured(&[verb.as_str(), "--bogus"]).await?;
+        assert_eq!(code, 64, "{verb}: {said}");
+        // And not for want of a configuration, which has the same code.
+        assert!(said.contains("--bogus"), "{verb}: {said}");
+    }
+    Ok(())
+}

@@ -26,10 +26,15 @@ mod grow;
 /// `migrate`.
 mod migrate;
 
+/// What is said of them.
+mod verb;
+
 use std::process::ExitCode;
 
 use quadrille_process::config::Env;
 use quadrille_process::{about, run_with, tls};
+
+use verb::Verb;
 
 /// librdkafka frees in one thread what it allocated in another, which the C library's allocator does not
 /// take well.
@@ -44,48 +49,73 @@ usage: outbox-relay [run|check|status|drain|grow|migrate] [--help|--version]
   check    looks whether it could: servers, rights, topics, limits, clocks; says what is wrong and how to mend it
   status   shows how each outbox of RELAY_SOURCES is
   drain    publishes until the outboxes are empty, or RELAY_DRAIN_WITHIN_MS (600000) are over, and ends
-  grow     spreads the keys of a topic over more partitions, in order; see outbox-relay grow --help
+  grow     spreads the keys of a topic over more partitions, in order
   migrate  brings the outboxes of RELAY_MIGRATE_SOURCES up to date, as the roles that own them
+
+outbox-relay VERB --help shows a verb's exit codes and settings.
 ";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
     match arguments.peek().map(String::as_str) {
-        Some("check") => once(config::Config::read, check::check),
-        Some("drain") => once(config::Draining::read, drain::drain),
-        Some("status") => once(config::sources, status::show),
+        Some("run") => {
+            let arguments: Vec<String> = arguments.skip(1).collect();
+            if verb::asks_for_help(&arguments) {
+                println!("{}", verb::RUN.head());
+                return run(std::iter::once("--help".to_owned()));
+            }
+            run(arguments.into_iter())
+        }
+        Some("check") => once(
+            &verb::CHECK,
+            arguments.skip(1),
+            config::Config::read,
+            check::check,
+        ),
+        Some("drain") => once(
+            &verb::DRAIN,
+            arguments.skip(1),
+            config::Draining::read,
+            drain::drain,
+        ),
+        Some("status") => once(&verb::STATUS, arguments.skip(1), config::sources, status::show),
         Some("grow") => grow(arguments.skip(1)),
-        Some("migrate") => once(config::migrate_sources, migrate::migrate),
+        Some("migrate") => once(
+            &verb::MIGRATE,
+            arguments.skip(1),
+            config::migrate_sources,
+            migrate::migrate,
+        ),
         other => {
             if matches!(other, Some("--help" | "-h")) {
                 println!("{VERBS}");
             }
-            let verb = other == Some("run");
-            run_with(
-                about!("RELAY"),
-                arguments.skip(usize::from(verb)),
-                config::Config::read,
-                serve::serve,
-            )
+            run(arguments)
         }
     }
 }
 
+/// What the names of all settings begin with.
+const PREFIX: &str = "RELAY";
+
 const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;
+
+/// The only verb that is a process for good.
+fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
+    run_with(about!("RELAY"), arguments, config::Config::read, serve::serve)
+}
 
 /// The only verb that is told something on the command line.
 fn grow(arguments: impl Iterator<Item = String>) -> ExitCode {
     let arguments: Vec<String> = arguments.collect();
-    if arguments
-        .iter()
-        .any(|argument| argument == "--help" || argument == "-h")
-    {
-        print!("{}", grow::USAGE);
-        return ExitCode::SUCCESS;
+    if verb::asks_for_help(&arguments) {
+        return verb::GROW.help(config::Config::read);
     }
     match grow::Wish::parse(arguments.into_iter()) {
-        Ok(wish) => once(config::Config::read, |config| grow::grow(config, wish)),
+        Ok(wish) => to_its_end(&verb::GROW, config::Config::read, |config| {
+            grow::grow(config, wish)
+        }),
         Err(wrong) => {
             eprintln!("outbox-relay grow: {wrong}\n{}", grow::USAGE);
             ExitCode::from(USAGE)
@@ -93,17 +123,27 @@ fn grow(arguments: impl Iterator<Item = String>) -> ExitCode {
     }
 }
 
-/// A verb that does its work and ends.
-fn once<T, F>(read: fn(&mut Env) -> Option<T>, work: impl FnOnce(T) -> F) -> ExitCode
+/// A verb that takes no arguments, does its work and ends.
+fn once<T, F>(
+    verb: &Verb,
+    arguments: impl Iterator<Item = String>,
+    read: fn(&mut Env) -> Option<T>,
+    work: impl FnOnce(T) -> F,
+) -> ExitCode
 where
     F: Future<Output = anyhow::Result<ExitCode>>,
 {
-    let config = match Env::from_process("RELAY").build(read) {
+    verb.answer(arguments, read)
+        .unwrap_or_else(|| to_its_end(verb, read, work))
+}
+
+fn to_its_end<T, F>(verb: &Verb, read: fn(&mut Env) -> Option<T>, work: impl FnOnce(T) -> F) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<ExitCode>>,
+{
+    let config = match Env::from_process(PREFIX).build(read) {
         Ok(config) => config,
-        Err(invalid) => {
-            eprintln!("outbox-relay: the configuration is wrong\n{invalid}");
-            return ExitCode::from(USAGE);
-        }
+        Err(invalid) => return verb.misconfigured(&invalid),
     };
     tls::install_crypto();
     let worked = tokio::runtime::Runtime::new()
