@@ -46,6 +46,21 @@ fn alerts_panels_and_operations_speak_of_metrics_that_there_are() {
     }
 }
 
+/// What is counted and nowhere explained is of no use at night.
+#[test]
+fn operations_speak_of_each_metric() {
+    let explained = named(&read("docs/operations.md"));
+    for path in ["outbox-relay/src/metrics.rs", "saga-runtime/src/metrics.rs"] {
+        let metrics = named(&read(path));
+        assert!(metrics.len() > 10, "{path}: {metrics:?}");
+        let missing: Vec<_> = metrics.difference(&explained).collect();
+        assert!(
+            missing.is_empty(),
+            "docs/operations.md says nothing of {missing:?}"
+        );
+    }
+}
+
 /// Whoever is woken up by a number wants to see how it came about.
 #[test]
 fn what_alerts_watch_is_on_the_dashboard() {
