@@ -223,16 +223,34 @@ compose-check:
         echo "compose-check: no Docker Compose here, so only its specification was asked"
     fi
 
-# Check the alert rules, and try them, where promtool is.
+# Check the alert rules, and try them, where promtool is or can be had.
 alerts-check:
     #!/usr/bin/env bash
     set -euo pipefail
-    if ! command -v promtool >/dev/null 2>&1; then
-        echo "alerts-check: skipped, promtool is not here (Debian: prometheus)"
+    tool=$(command -v promtool || echo .local/promtool)
+    if [ ! -x "$tool" ] && command -v apt-get >/dev/null 2>&1; then
+        echo "alerts-check: fetching promtool, of Debian's package prometheus"
+        # Unpacked and not installed: the package would start a server. An image may have no lists of packages yet.
+        apt=(apt-get -qq -o APT::Sandbox::User=root)
+        new=$(mktemp -d)
+        (
+            cd "$new"
+            "${apt[@]}" download prometheus || {
+                [ "$(id -u)" = 0 ] || apt=(sudo -n "${apt[@]}")
+                "${apt[@]}" update && "${apt[@]}" download prometheus
+            }
+            dpkg -x prometheus_*.deb . && mkdir -p "$OLDPWD/.local" && mv usr/bin/promtool "$OLDPWD/.local/promtool"
+        ) || true
+        rm -rf "$new"
+    fi
+    if [ ! -x "$tool" ]; then
+        echo "alerts-check: promtool is not here; get it with Debian's package prometheus, or from https://prometheus.io/download" >&2
+        # What nobody looks at would be skipped for ever.
+        [ -z "${CI:-}" ] || exit 69
         exit 0
     fi
-    promtool check rules deploy/prometheus/alerts.yaml
-    promtool test rules deploy/prometheus/alerts.test.yaml
+    "$tool" check rules deploy/prometheus/alerts.yaml
+    "$tool" test rules deploy/prometheus/alerts.test.yaml
 
 # Check the syntax of the shell scripts.
 script-check:
