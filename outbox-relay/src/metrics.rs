@@ -33,5 +33,5 @@ pub const RINGS: &str = "outbox_relay_rings_total";
 pub const BROKER_ERRORS: &str = "outbox_relay_broker_errors_total";
 /// Counter: times that the outbox's database failed or the lease was lost.
 pub const OUTBOX_ERRORS: &str = "outbox_relay_outbox_errors_total";
-/// Counter: leaves that were emptied.
+/// Counter: leaves of `saga.outbox` that were emptied.
 pub const LEAVES_EMPTIED: &str = "outbox_relay_leaves_emptied_total";

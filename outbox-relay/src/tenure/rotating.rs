@@ -8,7 +8,7 @@ use crate::options::Options;
 use crate::outbox::connection::connect;
 use crate::outbox::error::OutboxError;
 use crate::outbox::lease::Lease;
-use crate::outbox::rotate::{Round, rotate};
+use crate::outbox::rotate::rotate;
 use crate::state::Shared;
 
 /// Where no window was opened since all leaves were empty, there is nothing to be emptied but what was rolled back. So
@@ -41,12 +41,11 @@ pub(super) async fn keep_rotating(
             Ok::<_, OutboxError>(round)
         };
         match round.await {
-            Ok(Round { emptied, left }) => {
-                empty_since = (!left).then_some(opened);
-                shared
-                    .meters
-                    .leaves_emptied
-                    .increment(u64::try_from(emptied.len()).unwrap_or(0));
+            Ok(round) => {
+                empty_since = (!round.left).then_some(opened);
+                let of_the_outbox = u64::try_from(round.of_the_outbox()).unwrap_or(0);
+                shared.meters.leaves_emptied.increment(of_the_outbox);
+                let emptied = round.emptied;
                 if !emptied.is_empty() {
                     tracing::debug!(source = %shared.source, ?emptied, "leaves are emptied");
                 }
