@@ -151,9 +151,16 @@ deny:
     fi
     cargo deny --log-level error check bans licenses sources
 
-# The crates that others may take, packed as they would be published: saga-core, saga-runtime, outbox-relay, and what they need.
-package:
-    cargo package --quiet --no-verify --allow-dirty --exclude-lockfile -p saga-core-macros -p saga-core -p quadrille-process -p saga-runtime -p outbox-relay
+# The crates that others may take (saga-core, saga-runtime, outbox-relay, and what they need): packed as they would be published, the relay's library checked by itself, the documentation written.
+package: _needs
+    #!/usr/bin/env bash
+    set -euo pipefail
+    crates=(-p saga-core-macros -p saga-core -p quadrille-process -p saga-runtime -p outbox-relay)
+    cargo package --quiet --no-verify --allow-dirty --exclude-lockfile "${crates[@]}"
+    # By itself, as others have it: in the workspace it may live on what another crate asks of a dependency.
+    cargo check --quiet --package outbox-relay --lib --no-default-features
+    # Without default features as well, so that it stands on what was checked before.
+    RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --lib --no-default-features "${crates[@]}"
 
 # Known vulnerabilities of dependencies; needs the network.
 advisories:

@@ -23,6 +23,7 @@ use crate::outbox::growth::{ASK_FOR_GROWTH, GROWTH};
 
 /// Why a topic does not grow.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The broker refused, or did not answer.
     #[error("{doing}")]
@@ -40,6 +41,7 @@ pub enum Error {
 
 /// A topic as the broker has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Found {
     /// How many partitions; 0 if there is no such topic.
     pub partitions: usize,
@@ -49,6 +51,7 @@ pub struct Found {
 
 /// What an outbox spreads a topic's keys over.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Spread {
     /// Partitions.
     pub partitions: i32,

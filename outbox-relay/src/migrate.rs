@@ -8,6 +8,7 @@ pub const TABLE: &str = "saga._outbox_migrations";
 
 /// Why the outbox could not be migrated.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MigrationError {
     /// There is no connection to be had.
     #[error("connecting to migrate the outbox")]

@@ -55,8 +55,10 @@ impl fmt::Display for SourceName {
 
 /// What one relay is made of: one outbox, one Kafka cluster, and the numbers in between.
 ///
-/// The defaults are right for nearly everybody; what has to be given is in [`Options::new`].
+/// The defaults are right for nearly everybody; what has to be given is in [`Options::new`], and the rest are
+/// fields to set afterwards.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// The outbox's name.
     pub source: SourceName,

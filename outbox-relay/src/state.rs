@@ -14,6 +14,7 @@ use crate::options::SourceName;
 
 /// What a relay is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Phase {
     /// It has not reached its outbox yet.
     Starting,
@@ -38,6 +39,7 @@ pub enum Phase {
 
 /// An event that cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stopped {
     /// The event's id.
     pub id: Uuid,

@@ -10,6 +10,7 @@ use crate::outbox::sql;
 
 /// How an outbox is, as its database knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Status {
     /// The outbox's name.
     pub source: String,

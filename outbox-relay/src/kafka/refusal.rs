@@ -4,6 +4,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 /// Why an event cannot be sent, as far as we can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unsendable {
     /// It is larger than its topic takes.
     TooLarge {

@@ -5,6 +5,7 @@ use saga_core::position::Position;
 
 /// Why the outbox cannot be served right now. All of them are retried.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OutboxError {
     /// The database refused a statement, or the connection broke.
     #[error("{doing}")]

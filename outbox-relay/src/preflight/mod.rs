@@ -20,6 +20,7 @@ mod transactions;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// How grave it is.
     pub verdict: Verdict,

@@ -391,10 +391,8 @@ async fn parking_has_a_bound() -> Result<()> {
     let topic = outbox
         .create_topic("small", 1, &[("max.message.bytes", "10000")])
         .await?;
-    let options = Options {
-        parked_max: 2,
-        ..outbox.relay("a")
-    };
+    let mut options = outbox.relay("a");
+    options.parked_max = 2;
     let relay = Running::start(options);
     let sent = append_all(
         &outbox,

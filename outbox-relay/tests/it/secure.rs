@@ -254,10 +254,9 @@ async fn a_database_is_reached_over_tls_or_not_at_all() -> Result<()> {
         (right.clone().host("localhost"), "not valid for name"),
         (right.clone().ssl_mode(PgSslMode::Disable), "no encryption"),
     ] {
-        let relay = Running::start(Options {
-            database: database.into(),
-            ..ours.clone()
-        });
+        let mut options = ours.clone();
+        options.database = database.into();
+        let relay = Running::start(options);
         until_down(&relay, words).await;
         relay.stop().await;
     }
