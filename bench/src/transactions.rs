@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use outbox_relay::Options;
 
 use crate::crowd::Crowd;
 use crate::ground::{Ground, PARTITIONS};
@@ -8,8 +9,11 @@ use crate::latency::{self, Publishing};
 use crate::report::Report;
 use crate::{backlog, usage};
 
-/// Rows that the relay reads at once, and so the most in one transaction.
-const PIECE: usize = 5_000;
+/// Rows that the relay reads at once, and so the most in one transaction: its default, as it runs here.
+fn piece(url: &str) -> Result<usize> {
+    let options = Options::new("bench".parse()?, url.parse()?, Vec::new());
+    Ok(usize::try_from(options.chunk_rows)?)
+}
 
 /// What it costs that each event is seen once by whoever reads what is committed: a drain and a latency, both ways.
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
@@ -79,10 +83,11 @@ async fn drain(ground: &Ground, topic: &'static str, rows: usize, publishing: Pu
     ground.settle().await?;
     let crowd = Crowd::begin(ground, &[])?;
     let relay = latency::spawn_relay(ground, &url, publishing)?;
-    // Each transaction leaves a marker in each partition that it wrote to: all of them, with so many keys.
+    // Each transaction leaves a marker in each partition that it wrote to: all of them, with so many keys. The last one may
+    // be of a few events.
     let markers = match publishing {
         Publishing::AtLeastOnce => 0,
-        Publishing::Once => rows.div_ceil(PIECE) * usize::try_from(PARTITIONS)?,
+        Publishing::Once => rows / piece(&url)? * usize::try_from(PARTITIONS)?,
     };
     let patience = Duration::from_secs(300);
     let (first, last) = ground.filled(topic, rows + markers, patience).await?;
