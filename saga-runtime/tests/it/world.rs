@@ -10,6 +10,7 @@ use quadrille_process::{About, Health, Process};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::groups::{GroupInfo, GroupMemberInfo};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
@@ -254,7 +255,17 @@ impl World {
         let begun = Instant::now();
         loop {
             let is: Vec<(String, usize)> = tokio::task::block_in_place(|| {
-                let groups = consumer.fetch_group_list(None, PATIENCE)?;
+                let groups = match consumer.fetch_group_list(None, PATIENCE) {
+                    Ok(groups) => groups,
+                    // The broker knows its groups when it has read where it keeps them: for the first consumers it makes that.
+                    Err(error)
+                        if error.rdkafka_error_code()
+                            == Some(RDKafkaErrorCode::CoordinatorLoadInProgress) =>
+                    {
+                        return anyhow::Ok(Vec::new());
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 let ours = groups
                     .groups()
                     .iter()
