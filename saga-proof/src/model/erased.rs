@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt::{self, Debug};
-use std::hash::{BuildHasher as _, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -52,9 +52,7 @@ impl Erased {
 
 /// A state in 64 bits, the same in every run of a build: the seeds are always these.
 pub fn digest<T: Hash + ?Sized>(value: &T) -> u64 {
-    let mut hasher = SEEDED.build_hasher();
-    value.hash(&mut hasher);
-    hasher.finish()
+    SEEDED.hash_one(value)
 }
 
 impl PartialEq for Erased {
