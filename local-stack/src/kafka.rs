@@ -24,8 +24,11 @@ const RULES_LIMIT: Duration = Duration::from_secs(10);
 pub struct KafkaSettings {
     /// Port for clients on 127.0.0.1.
     pub port: u16,
-    /// Port of the controller on 127.0.0.1.
+    /// Port of the cluster's controller on 127.0.0.1.
     pub controller_port: u16,
+    /// The id of the cluster that this node joins, as its second and as a broker alone. Without one it is the first of a
+    /// cluster of its own, and the controller.
+    pub joins: Option<String>,
     /// Folder for its configuration and its log segments; made by the first start.
     pub data: PathBuf,
     /// Most heap of the JVM. About as much again is used outside of it.
@@ -47,7 +50,7 @@ pub struct KafkaDetour {
     pub advertised: u16,
 }
 
-/// A Kafka broker on this machine: one node that is broker and controller (KRaft).
+/// A Kafka broker on this machine: one node that is broker and controller (KRaft), or a second one beside it.
 #[derive(Debug)]
 pub struct Kafka {
     settings: KafkaSettings,
@@ -165,6 +168,32 @@ impl Kafka {
         run("see to who may write to a topic", &mut command)
     }
 
+    /// A second broker of this one's cluster, on another port and without listeners that encrypt. Nothing is started.
+    ///
+    /// # Errors
+    /// If this one has never been started.
+    pub(crate) fn second(&self, port: u16, data: PathBuf, daemon: Daemon) -> Result<Self, StackError> {
+        let path = self.log_dir().join("meta.properties");
+        let text =
+            fs::read_to_string(&path).map_err(StackError::io(|| format!("read {}", path.display())))?;
+        let cluster_id = text
+            .lines()
+            .find_map(|line| line.strip_prefix("cluster.id="))
+            .ok_or_else(|| StackError::Unavailable(format!("{} names no cluster", path.display())))?;
+        Ok(Self {
+            settings: KafkaSettings {
+                port,
+                data,
+                joins: Some(cluster_id.to_owned()),
+                security: None,
+                detours: Vec::new(),
+                ..self.settings.clone()
+            },
+            jvm: self.jvm.clone(),
+            daemon,
+        })
+    }
+
     /// Starts the broker and waits until it answers; formats its folder first if it is new. Harmless if it runs.
     ///
     /// # Errors
@@ -217,12 +246,18 @@ impl Kafka {
         let KafkaSettings {
             port,
             controller_port,
+            joins,
             data,
             security,
             detours,
             ..
         } = &self.settings;
         make_dir(data)?;
+        let controller = format!("127.0.0.1:{controller_port}");
+        let (roles, node, of_controller) = match joins {
+            Some(_) => ("broker", 2, String::new()),
+            None => ("broker,controller", 1, format!(",CONTROLLER://{controller}")),
+        };
         let properties = data.join("server.properties");
         let mut clients = vec![format!("PLAINTEXT://127.0.0.1:{port}")];
         clients.extend(security.iter().flat_map(KafkaSecurity::listeners));
@@ -240,10 +275,10 @@ impl Kafka {
             .map_or(Ok(String::new()), |security| security.properties(data))?;
         let text = format!(
             "# Written by local-stack at each start.\n\
-             process.roles=broker,controller\n\
-             node.id=1\n\
-             controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
-             listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}\n\
+             process.roles={roles}\n\
+             node.id={node}\n\
+             controller.quorum.voters=1@{controller}\n\
+             listeners={listeners}{of_controller}\n\
              advertised.listeners={advertised}\n\
              controller.listener.names=CONTROLLER\n\
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL{protocols}\n\
@@ -251,7 +286,7 @@ impl Kafka {
              num.partitions=12\n\
              # Topics come from the registry (`sagactl migrate`); a typing error must not become a topic.\n\
              auto.create.topics.enable=false\n\
-             # One node: nothing can be replicated.\n\
+             # Mostly there is one node: what is Kafka's own has one replica.\n\
              offsets.topic.replication.factor=1\n\
              offsets.topic.num.partitions=12\n\
              transaction.state.log.replication.factor=1\n\
@@ -292,8 +327,11 @@ impl Kafka {
             text.replace(&folder(&self.log_dir()), &folder(&unfinished))
                 .as_bytes(),
         )?;
-        // 16 bytes in base64: 21 characters of any kind and one with four bits of padding.
-        let cluster_id = format!("{}A", &random_hex()?[..21]);
+        let cluster_id = match &self.settings.joins {
+            Some(cluster_id) => cluster_id.clone(),
+            // 16 bytes in base64: 21 characters of any kind and one with four bits of padding.
+            None => format!("{}A", &random_hex()?[..21]),
+        };
         let mut command = self.command("kafka.tools.StorageTool");
         command
             .args(["format", "--cluster-id", &cluster_id, "--config"])

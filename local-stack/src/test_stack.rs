@@ -225,6 +225,7 @@ impl TestStack {
                 .collect::<Result<_, StackError>>()?,
             port: kafka_port,
             controller_port,
+            joins: None,
             data: dir.join("kafka"),
             heap_mb: options.kafka_heap_mb,
             short_lived: options.short_lived,
@@ -279,6 +280,22 @@ impl TestStack {
         self.postgres.start()?;
         standby.start()?;
         Ok(standby)
+    }
+
+    /// A second broker beside the first, which runs and ends with the stack: partitions may have replicas on 1 and 2. It
+    /// can be killed and started as the first one; that one controls both, and has to be there. Kafka's own topics have
+    /// one replica, on either of the two.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn second_broker(&self) -> Result<Kafka, StackError> {
+        const NAME: &str = "kafka-2";
+        let [port] = ports::free()?;
+        let second = self
+            .kafka
+            .second(port, self.dir.join(NAME), daemon(&self.dir, NAME))?;
+        second.start()?;
+        Ok(second)
     }
 
     /// A PgBouncer in front of the database server, where these users (name, password) log in. It ends when the value is

@@ -115,6 +115,7 @@ impl LocalStack {
         let settings = KafkaSettings {
             port: self.ports.at(offset::KAFKA),
             controller_port: self.ports.at(offset::KAFKA_CONTROLLER),
+            joins: None,
             data: self.checkout.state().join("data/kafka"),
             heap_mb: 1024,
             short_lived: false,
