@@ -167,6 +167,17 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_quorum_or_disk_is_no_events_fault() {
+        for code in [
+            RDKafkaErrorCode::NotEnoughReplicas,
+            RDKafkaErrorCode::NotEnoughReplicasAfterAppend,
+            RDKafkaErrorCode::KafkaStorageError,
+        ] {
+            assert_eq!(Unsendable::from_code(code), None, "{code}");
+        }
+    }
+
+    #[test]
     fn names_that_no_topic_can_have() {
         for possible in ["orders", "Orders.v1_eu-west", "...", &"x".repeat(249)] {
             assert_eq!(

@@ -1,9 +1,12 @@
+use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use local_stack::{Addresses, TestStack};
-use outbox_relay::{Phase, status};
+use outbox_relay::{Health, Phase, status};
 use rdkafka::ClientConfig;
+use rdkafka::admin::TopicReplication;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnection;
@@ -12,7 +15,7 @@ use tokio::process::Child;
 use super::checker::{Checker, Reader};
 use super::program::serve;
 use super::ring::until_settled;
-use super::support::{Outbox, PATIENCE, Running, eventually, until_down};
+use super::support::{Outbox, PATIENCE, Running, append, eventually, until_down};
 use super::writers::Writers;
 
 const WRITERS: Writers = Writers {
@@ -39,7 +42,7 @@ async fn a_broker_that_is_killed_and_comes_back_costs_nothing_but_time() -> Resu
     // Writers do not notice.
     let expected = WRITERS.write_more(&outbox, &topic).await?;
     until_down(&relay, "broker is in trouble").await;
-    ensure!(relay.handle.oldest_unpublished() > std::time::Duration::ZERO);
+    ensure!(relay.handle.oldest_unpublished() > Duration::ZERO);
     ensure!(
         *relay.handle.phase().borrow() == Phase::Publishing,
         "the lease is kept"
@@ -120,12 +123,99 @@ async fn a_relay_that_starts_while_the_broker_is_away_says_what_waits() -> Resul
     let expected = WRITERS.write_more(&outbox, &topic).await?;
     let relay = Running::start(outbox.relay("b"));
     until_down(&relay, "broker is in trouble").await;
-    ensure!(relay.handle.oldest_unpublished() > std::time::Duration::ZERO);
+    ensure!(relay.handle.oldest_unpublished() > Duration::ZERO);
     tokio::task::block_in_place(|| stack.kafka().start())?;
     let reader = Reader::new(&outbox, &topic, 3)?;
     Checker::default().finish(&reader, &expected).await?;
     relay.stop().await;
     Ok(())
+}
+
+/// The broker refuses each event of it, and means none of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_lost_its_quorum_parks_nothing() -> Result<()> {
+    let stack = tokio::task::spawn_blocking(TestStack::private).await??;
+    let second = tokio::task::block_in_place(|| stack.second_broker())?;
+    let outbox = Outbox::on(stack.addresses()).await?;
+    // The first broker leads, and is the one that stays.
+    let both = TopicReplication::Variable(&[&[1, 2], &[1, 2], &[1, 2]]);
+    let topic = outbox
+        .create_placed_topic("events", 3, both, &[("min.insync.replicas", "2")])
+        .await?;
+    let relay = Running::start(outbox.relay("a"));
+    let mut writer = outbox.connect("it").await?;
+    append_version(&mut writer, &topic, 1).await?;
+    let reader = Reader::new(&outbox, &topic, 3)?;
+    let mut checker = Checker::default();
+    for record in reader.take(2).await {
+        checker.see(&record)?;
+    }
+    until_settled(&outbox).await;
+
+    tokio::task::block_in_place(|| second.kill())?;
+    let kafka: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &outbox.servers.kafka_brokers)
+        .create()?;
+    eventually("one replica is left of each partition", || async {
+        replicas_are(&kafka, &topic, &[1])
+    })
+    .await;
+    for version in 2..=4 {
+        append_version(&mut writer, &topic, version).await?;
+    }
+    eventually("what waits gets old", || async {
+        relay.handle.oldest_unpublished() >= Duration::from_secs(3)
+    })
+    .await;
+    // More than once: that the second broker is gone is told to readers as well.
+    for _ in 0..5 {
+        let early = reader.next(Duration::from_millis(200)).await;
+        ensure!(early.is_none(), "one replica was enough for {early:?}");
+    }
+    let status = status::read(&outbox.options("it_relay")).await?;
+    let status = status.context("a relay is there")?;
+    ensure!((status.unpublished, status.parked) == (6, 0), "{status:?}");
+    ensure!(*relay.handle.phase().borrow() == Phase::Publishing);
+
+    tokio::task::block_in_place(|| second.start())?;
+    let expected = BTreeMap::from(KEYS.map(|key| (key.to_owned(), 4)));
+    checker.finish(&reader, &expected).await?;
+    eventually("the relay is well", || async {
+        relay.handle.health() == Health::Up
+    })
+    .await;
+    relay.stop().await;
+    Ok(())
+}
+
+const KEYS: [&str; 2] = ["one", "two"];
+
+/// Appends the next event of each key.
+async fn append_version(writer: &mut PgConnection, topic: &str, version: i64) -> Result<()> {
+    for key in KEYS {
+        append(
+            writer,
+            topic,
+            key,
+            "t",
+            Some(version.to_string().as_bytes()),
+            "{}",
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Whether these brokers, and no others, have all that is in the topic's three partitions. A question that was on its
+/// way to a broker that was killed has no answer.
+fn replicas_are(kafka: &BaseConsumer, topic: &str, brokers: &[i32]) -> bool {
+    let asked = tokio::task::block_in_place(|| kafka.fetch_metadata(Some(topic), Duration::from_secs(1)));
+    asked.is_ok_and(|metadata| {
+        metadata.topics().iter().any(|known| {
+            let partitions = known.partitions();
+            partitions.len() == 3 && partitions.iter().all(|partition| partition.isr() == brokers)
+        })
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

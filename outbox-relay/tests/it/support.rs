@@ -134,8 +134,19 @@ impl Outbox {
     }
 
     pub async fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> Result<String> {
+        self.create_placed_topic(name, partitions, TopicReplication::Fixed(1), config)
+            .await
+    }
+
+    pub async fn create_placed_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        replication: TopicReplication<'_>,
+        config: &[(&str, &str)],
+    ) -> Result<String> {
         let topic = self.topic(name);
-        let mut new = NewTopic::new(&topic, partitions, TopicReplication::Fixed(1));
+        let mut new = NewTopic::new(&topic, partitions, replication);
         for (key, value) in config {
             new = new.set(key, value);
         }
