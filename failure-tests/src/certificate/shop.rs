@@ -52,8 +52,11 @@ impl Certified for Shop {
             "PAYMENT_PROVIDER_CALL_TIMEOUT_MS".to_owned(),
             CALL.as_millis().to_string(),
         );
+        // A neighbour that crashes payment costs everybody an attempt who is being called. The usual three are not enough for who
+        // is refused once, outlasts a claim and has such a neighbour.
+        let attempts = ("PAYMENT_CHARGE_ATTEMPTS".to_owned(), "10".to_owned());
         let options = SystemOptions {
-            settings: [("payment", [call].into())].into(),
+            settings: [("payment", [call, attempts].into())].into(),
             ..SystemOptions::default()
         };
         let system = System::start(servers, &options).await?;
