@@ -1,3 +1,4 @@
+use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,8 @@ use crate::sample::Sample;
 use crate::{backlog, limits, pgbench, usage};
 
 const TOPIC: &str = "latency";
+/// What the relay calls the outbox.
+const SOURCE: &str = "bench";
 
 /// A relay process, ours or a peer, ended when it is dropped.
 pub(crate) struct Spawned(Child);
@@ -46,9 +49,13 @@ pub(crate) enum Publishing {
 
 /// The relay, in a process of its own.
 pub(crate) fn spawn_relay(ground: &Ground, url: &str, publishing: Publishing) -> Result<Spawned> {
+    spawn(&mut relay(ground, url, publishing))
+}
+
+fn relay(ground: &Ground, url: &str, publishing: Publishing) -> Command {
     let mut command = Command::new(ground.programs.join("outbox-relay"));
     command
-        .env("RELAY_SOURCES", format!("bench={url}"))
+        .env("RELAY_SOURCES", format!("{SOURCE}={url}"))
         .env("RELAY_KAFKA_BROKERS", &ground.brokers)
         .env(
             "RELAY_KAFKA_PROPERTIES",
@@ -59,7 +66,23 @@ pub(crate) fn spawn_relay(ground: &Ground, url: &str, publishing: Publishing) ->
         let database = url.rsplit('/').next().unwrap_or_default();
         command.env("RELAY_TRANSACTIONAL_ID_PREFIX", format!("of-{database}"));
     }
-    spawn(&mut command)
+    command
+}
+
+/// Where the relay hears writers that ring, as those of the engine do after a commit.
+pub(crate) struct Doorbell(UdpSocket);
+
+impl Doorbell {
+    fn at(relay: SocketAddr) -> Result<Self> {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.connect(relay)?;
+        Ok(Self(socket))
+    }
+
+    /// A hint, which may get lost.
+    fn ring(&self) {
+        self.0.send(SOURCE.as_bytes()).ok();
+    }
 }
 
 /// A program that is measured.
@@ -81,7 +104,10 @@ pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) 
     let alone = limits::writers(&pool, TOPIC, seconds.min(10)).await?;
     tell_writers(ground, (alone, seconds.min(10)), report).await?;
     let sessions = Sessions::after_now(&pool).await?;
-    let relay = spawn_relay(ground, &url, Publishing::AtLeastOnce)?;
+    let [port] = local_stack::free_ports()?;
+    let hears = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut command = relay(ground, &url, Publishing::AtLeastOnce);
+    let relay = spawn(command.env("RELAY_DOORBELL_LISTEN", hears.to_string()))?;
     report.say("the same writers with the relay at work");
     let (begun, before) = (Instant::now(), taken(ground, &relay, &sessions, &pool).await?);
     let together = limits::writers(&pool, TOPIC, seconds.min(10)).await?;
@@ -100,14 +126,19 @@ pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) 
             ));
             continue;
         }
-        report.say(&format!("latency at {rate:.0} events a second"));
-        let mut paced = paced(ground, &pool, (TOPIC, TOPIC), rate, seconds).await?;
-        report.say(&format!("{} events", paced.seen.len()));
-        for (name, percent, mark) in [("p50", 50, 5.0), ("p99", 99, 15.0)] {
-            let value = paced.seen.percentile_ms(percent);
-            report.compare(format!("relay.latency.{name}@{label}"), value, "ms", mark, "mark");
-            let commit = paced.committed.percentile_ms(percent);
-            report.add(format!("relay.latency.commit.{name}@{label}"), commit, "ms");
+        for (label, bell) in [
+            (label.to_owned(), None),
+            (format!("{label}.rung"), Some(Doorbell::at(hears)?)),
+        ] {
+            report.say(&format!("latency at {rate:.0} events a second: {label}"));
+            let mut paced = paced(ground, &pool, (TOPIC, TOPIC), bell, rate, seconds).await?;
+            report.say(&format!("{} events", paced.seen.len()));
+            for (name, percent, mark) in [("p50", 50, 5.0), ("p99", 99, 15.0)] {
+                let value = paced.seen.percentile_ms(percent);
+                report.compare(format!("relay.latency.{name}@{label}"), value, "ms", mark, "mark");
+                let commit = paced.committed.percentile_ms(percent);
+                report.add(format!("relay.latency.commit.{name}@{label}"), commit, "ms");
+            }
         }
     }
     drop(relay);
@@ -185,13 +216,14 @@ pub(crate) async fn paced(
     ground: &Ground,
     pool: &PgPool,
     (to, from): (&'static str, &'static str),
+    bell: Option<Doorbell>,
     rate: f64,
     seconds: u64,
 ) -> Result<Paced> {
     let committed = Arc::new(Mutex::new(Sample::default()));
     let stop = Arc::new(AtomicBool::new(false));
     let reader = read(ground, from, Arc::clone(&stop)).await?;
-    let slots = Arc::new(Semaphore::new(24));
+    let (slots, bell) = (Arc::new(Semaphore::new(24)), Arc::new(bell));
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
     let (mut owed, mut key) = (0.0, 0_u64);
@@ -207,7 +239,7 @@ pub(crate) async fn paced(
                 owed -= 1.0;
             }
             key += 1;
-            let (pool, slots) = (pool.clone(), Arc::clone(&slots));
+            let (pool, slots, bell) = (pool.clone(), Arc::clone(&slots), Arc::clone(&bell));
             // The clock of an event runs from when it was to be written: a writer that waits for a connection
             // does not make the figure better.
             let (due, committed) = (Instant::now(), Arc::clone(&committed));
@@ -216,6 +248,9 @@ pub(crate) async fn paced(
                 let _slot = slots.acquire_owned().await;
                 if let Err(error) = limits::insert(&pool, to, &format!("k{}", key % 1000), &payload).await {
                     eprintln!("a writer failed: {error}");
+                }
+                if let Some(bell) = &*bell {
+                    bell.ring();
                 }
                 let took = due.elapsed();
                 committed.lock().unwrap_or_else(PoisonError::into_inner).add(took);

@@ -36,8 +36,8 @@ pub(crate) async fn measure(ground: &Ground, rows: usize, seconds: u64, report: 
         ground.topic(topic).await?;
         let relay = latency::spawn_relay(ground, &url, publishing)?;
         // Its first events are those of a relay that does not know its topic yet.
-        latency::paced(ground, &pool, (topic, topic), 500.0, 3).await?;
-        let mut paced = latency::paced(ground, &pool, (topic, topic), 500.0, seconds).await?;
+        latency::paced(ground, &pool, (topic, topic), None, 500.0, 3).await?;
+        let mut paced = latency::paced(ground, &pool, (topic, topic), None, 500.0, seconds).await?;
         latencies.push([paced.seen.percentile_ms(50), paced.seen.percentile_ms(99)]);
         drop(relay);
         pool.close().await;

@@ -224,7 +224,7 @@ async fn at_a_pace(
     load: Load,
 ) -> Result<Paced> {
     ground.settle().await?;
-    latency::paced(ground, pool, topics, RATE, load.seconds).await
+    latency::paced(ground, pool, topics, None, RATE, load.seconds).await
 }
 
 /// What of a latency is the database's alone.
