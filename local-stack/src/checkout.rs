@@ -94,6 +94,8 @@ fn depended_on(here: &Path) -> Option<PathBuf> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["metadata", "--offline", "--format-version=1"])
+        // Else it wants the crates of other systems as well, which nobody has fetched, and says nothing.
+        .args(["--filter-platform", "host-tuple"])
         .current_dir(here);
     let output = cargo.output().ok()?;
     let metadata: Metadata = serde_json::from_slice(&output.stdout).ok()?;
@@ -136,4 +138,29 @@ pub(crate) fn lock(path: &Path, what: &str) -> Result<File, StackError> {
             .map_err(StackError::io(|| format!("lock {}", path.display())))?;
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Also where nobody has ever fetched what other systems need of its dependencies.
+    #[test]
+    fn a_crate_of_another_workspace_finds_the_checkout_that_it_has_us_from() {
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = ours.parent().unwrap();
+        let elsewhere = env::temp_dir().join(format!("quadrille-depends-{}", std::process::id()));
+        fs::create_dir_all(elsewhere.join("src")).unwrap();
+        let manifest = format!(
+            "[package]\nname = \"elsewhere\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+             [dependencies]\nlocal-stack = {{ path = {ours:?} }}\n"
+        );
+        fs::write(elsewhere.join("Cargo.toml"), manifest).unwrap();
+        fs::write(elsewhere.join("src/lib.rs"), "").unwrap();
+        // The versions that are here.
+        fs::copy(root.join("Cargo.lock"), elsewhere.join("Cargo.lock")).unwrap();
+        let found = depended_on(&elsewhere);
+        fs::remove_dir_all(&elsewhere).unwrap();
+        assert_eq!(found.as_deref(), Some(root));
+    }
 }
