@@ -2,7 +2,7 @@
 //!
 //! The reproach to choreography is that nobody sees the whole. Here it is data: what each participant hears and says
 //! is in its types, what it does on which input in its [`steps!`](crate::steps!), and what it really does is
-//! [`Observed`] while a model checker, or a test, runs its `decide`.
+//! [`Observed`](crate::choreography::Observed) while a model checker, or a test, runs its `decide`.
 //!
 //! ```ignore
 //! let shop = Choreography::new("shop")

@@ -4,11 +4,12 @@
 //! record in which order a participant read two topics, nor its commands, its timers and the answers to its effects.
 //! So a saga is replayed like this: whatever was heard is put to the build's own `decide`, in any order that the topics
 //! allow; where an event that was told has a cause that is in no topic, the participant says what that cause may have
-//! been ([`Replay::unrecorded`]). If one of these ways leads to exactly the events that were told, the build decides the
-//! same. If none does, the way that led the furthest is the story of the first difference.
+//! been ([`Replay::unrecorded`](crate::replay::Replay::unrecorded)). If one of these ways leads to exactly the events
+//! that were told, the build decides the same. If none does, the way that led the furthest is the story of the first
+//! difference.
 //!
 //! Where a topic grew while a saga was under way, its events stand in two partitions; they are put together by the
-//! positions that the outbox gave them ([`Strands`]), so that the replay is the one of a topic that never grew.
+//! positions that the outbox gave them, so that the replay is the one of a topic that never grew.
 //!
 //! What this cannot see: effects and timers, which are in no topic, other than by the events that come of them; and a
 //! mistake that is made up for by an answer that was never given.

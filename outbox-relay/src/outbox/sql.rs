@@ -399,7 +399,7 @@ select source, owner, fence, expires_at > clock_timestamp() as held, epoch, acke
              where xid >= pg_snapshot_xmax(r.acked_snap) order by xid limit 100001)
            limit 100001) as first) as waiting";
 
-/// Statements by name, for the test that PREPAREs them. Leaves are listed by [`leaves`].
+/// Statements by name, for the test that PREPAREs them. Leaves are listed by `OUTBOX_LEAVES` and `WINDOW_LEAVES`.
 pub const ALL: &[(&str, &str)] = &[
     ("CONFIGURE", CONFIGURE),
     ("RELAX", RELAX),

@@ -10,10 +10,10 @@
 //! |---|---|
 //! | `abort` | the process ends at once, as `kill -9` would end it |
 //! | `delay:MS` | the point is reached, and left so many milliseconds later |
-//! | `error` | [`reach`] fails: what comes next is not done |
-//! | `lost` | [`reach`] fails: what came before was done, and is taken for failed |
+//! | `error` | [`reach`](crate::fault::reach) fails: what comes next is not done |
+//! | `lost` | [`reach`](crate::fault::reach) fails: what came before was done, and is taken for failed |
 //!
-//! Which of them a point can have stands in [`Point`]; no other can be armed.
+//! Which of them a point can have stands in [`Point`](crate::fault::Point); no other can be armed.
 
 mod point;
 

@@ -12,8 +12,9 @@
 //! # }
 //! ```
 //!
-//! A handler checks its request with [`Violations`], makes an [`Idempotency`](crate::Idempotency) with
-//! [`idempotency`], submits with [`timeout`], and answers errors with [`of_command`] and [`of_database`].
+//! A handler checks its request with [`Violations`](crate::grpc::Violations), makes an [`Idempotency`](crate::Idempotency) with
+//! [`idempotency`](crate::grpc::idempotency), submits with [`timeout`](crate::grpc::timeout), and answers errors with
+//! [`of_command`](crate::grpc::of_command) and [`of_database`](crate::grpc::of_database).
 
 /// What every call goes through: limit, deadline, span, panic, metrics.
 mod call;
