@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use saga_core::choreography::Observed;
-use saga_proof::model::digest;
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
 
 use crate::runs::Run;
@@ -73,20 +72,9 @@ impl Run {
 
     /// The story of a state from which no end can be reached.
     fn astray(&self, shop: &Shop) -> Option<String> {
-        let ways = shop.ways.as_ref()?;
         let beginning = shop.init_states().remove(0);
-        let way = ways.astray(digest(&beginning))?;
-        let mut at = beginning.clone();
-        let mut taken = Vec::new();
-        for next in way.iter().skip(1) {
-            let steps = shop.next_steps(&at);
-            let found = steps.into_iter().find(|(_, world)| digest(world) == *next);
-            let (action, world) = found.expect("a step that was taken can be taken again");
-            taken.push(action);
-            at = world;
-        }
-        let path = Path::from_actions(shop, beginning, &taken);
-        Some(self.tell(shop, path.expect("these steps were taken just now")))
+        let path = shop.ways.as_ref()?.path_astray(shop, &beginning)?;
+        Some(self.tell(shop, path))
     }
 
     fn tell(&self, shop: &Shop, path: Path<World, Action>) -> String {

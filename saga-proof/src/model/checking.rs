@@ -214,21 +214,10 @@ impl<O: Outside> Run<O> {
         )
     }
 
-    /// The story of a state from which no end can be reached. It is told or it is a bug: "none" would be the good news.
+    /// The story of a state from which no end can be reached.
     fn astray(&self) -> Option<String> {
-        let ways = self.ways.as_ref()?;
-        let way = ways.astray(digest(&self.beginning))?;
-        let mut at = self.beginning.clone();
-        let mut taken = Vec::new();
-        for next in way.iter().skip(1) {
-            let steps = self.next_steps(&at).into_iter();
-            let found = steps.into_iter().find(|(_, world)| digest(world) == *next);
-            let (action, world) = found.expect("a step that was taken can be taken again");
-            taken.push(action);
-            at = world;
-        }
-        let path = Path::from_actions(self, self.beginning.clone(), &taken);
-        Some(self.tell(path.expect("these steps were taken just now")))
+        let path = self.ways.as_ref()?.path_astray(self, &self.beginning)?;
+        Some(self.tell(path))
     }
 }
 

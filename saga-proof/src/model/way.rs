@@ -4,7 +4,12 @@
 //! is noted, and the way back is walked from the ends.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use stateright::{Model, Path};
+
+use super::digest;
 
 /// Locks that threads seldom meet at.
 const SHARDS: usize = 16;
@@ -33,8 +38,31 @@ impl Ways {
         self.shard(at).ends.insert(at);
     }
 
-    /// The shortest way from the beginning to a state from which no end can be reached, as the digests on it.
-    pub fn astray(&self, beginning: u64) -> Option<Vec<u64>> {
+    /// The shortest way of this model, of which the steps are, from the beginning to a state from which no end can be reached.
+    ///
+    /// # Panics
+    /// If the model does not take the steps that were noted: "none" would be the good news.
+    pub fn path_astray<M>(&self, model: &M, beginning: &M::State) -> Option<Path<M::State, M::Action>>
+    where
+        M: Model,
+        M::State: Clone + Hash + PartialEq,
+        M::Action: PartialEq,
+    {
+        let mut at = beginning.clone();
+        let mut taken = Vec::new();
+        for next in self.astray(digest(beginning))?.iter().skip(1) {
+            let mut steps = model.next_steps(&at).into_iter();
+            let found = steps.find(|(_, state)| digest(state) == *next);
+            let (action, state) = found.expect("a step that was taken can be taken again");
+            taken.push(action);
+            at = state;
+        }
+        let path = Path::from_actions(model, beginning.clone(), &taken);
+        Some(path.expect("these steps were taken just now"))
+    }
+
+    /// The same as the digests on it.
+    fn astray(&self, beginning: u64) -> Option<Vec<u64>> {
         let noted: usize = self.shards.iter().map(|shard| lock(shard).steps.len()).sum();
         // They are most of what a model needs of memory, so they get as much as they need and no more.
         let mut steps: Vec<(u64, u64)> = Vec::with_capacity(noted);
