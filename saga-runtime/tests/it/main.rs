@@ -9,10 +9,12 @@ mod world;
 mod acting;
 /// Calls that give no answer.
 mod calls;
-/// Events: once, in order, parked, or stopped.
+/// Events: once, in order, or parked.
 mod consuming;
 /// Databases that encrypt, and several of them.
 mod databases;
+/// Records that are missing: their partition stops.
+mod holes;
 /// How much a statement reads.
 mod plans;
 /// What the database refuses.
