@@ -21,6 +21,23 @@ fn statement(name: &str) -> &'static str {
         .1
 }
 
+async fn until_behind_the_first(second: &Running) {
+    second
+        .until(
+            "stands by",
+            |phase| matches!(phase, Phase::Standby { owner } if owner.starts_with("first")),
+        )
+        .await;
+}
+
+/// An event that is written now arrives.
+async fn publishes(outbox: &Outbox, topic: &str) -> Result<()> {
+    let mut writer = outbox.connect("it").await?;
+    append(&mut writer, topic, "k", "t", Some(b"1"), "{}").await?;
+    Reader::new(outbox, topic, 1)?.take(1).await;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_is_told_to_stop_hands_over_at_once() -> Result<()> {
     let outbox = Outbox::new().await?;
@@ -30,18 +47,11 @@ async fn a_relay_that_is_told_to_stop_hands_over_at_once() -> Result<()> {
     let first = Running::start(options);
     first.until_publishing().await;
     let second = Running::start(outbox.relay("second"));
-    second
-        .until(
-            "stands by",
-            |phase| matches!(phase, Phase::Standby { owner } if owner.starts_with("first")),
-        )
-        .await;
+    until_behind_the_first(&second).await;
     first.stop().await;
     // The first one's lease would have lasted for an hour.
     second.until_publishing().await;
-    let mut writer = outbox.connect("it").await?;
-    append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
-    Reader::new(&outbox, &topic, 1)?.take(1).await;
+    publishes(&outbox, &topic).await?;
     second.stop().await;
     Ok(())
 }
@@ -63,20 +73,13 @@ async fn a_process_that_is_terminated_hands_over_at_once() -> Result<()> {
     })
     .await;
     let second = Running::start(outbox.relay("second"));
-    second
-        .until(
-            "stands by",
-            |phase| matches!(phase, Phase::Standby { owner } if owner == "first"),
-        )
-        .await;
+    until_behind_the_first(&second).await;
     let id = i32::try_from(program.id().context("it runs")?)?;
     kill_process(Pid::from_raw(id).context("no process is 0")?, Signal::TERM)?;
     let ended = tokio::time::timeout(PATIENCE, program.wait()).await??;
     assert!(ended.success(), "{ended}");
     second.until_publishing().await;
-    let mut writer = outbox.connect("it").await?;
-    append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
-    Reader::new(&outbox, &topic, 1)?.take(1).await;
+    publishes(&outbox, &topic).await?;
     second.stop().await;
     Ok(())
 }
@@ -94,20 +97,13 @@ async fn a_relay_that_died_is_succeeded_when_its_lease_is_over() -> Result<()> {
     let mut options = outbox.relay("second");
     options.lease = Duration::from_secs(3600);
     let second = Running::start(options);
-    second
-        .until(
-            "stands by",
-            |phase| matches!(phase, Phase::Standby { owner } if owner.starts_with("first")),
-        )
-        .await;
+    until_behind_the_first(&second).await;
     first.kill().await;
     let mut observer = outbox.superuser().await?;
     let over: DateTime<Utc> = sqlx::query_scalar("select expires_at from saga.relay")
         .fetch_one(&mut observer)
         .await?;
-    let mut writer = outbox.connect("it").await?;
-    append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
-    Reader::new(&outbox, &topic, 1)?.take(1).await;
+    publishes(&outbox, &topic).await?;
     let acquired: DateTime<Utc> = sqlx::query_scalar("select acquired_at from saga.relay")
         .fetch_one(&mut observer)
         .await?;

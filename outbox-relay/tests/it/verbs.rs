@@ -8,17 +8,26 @@ use super::support::{Outbox, Running, append, run, until_down};
 
 /// What a verb says, and its exit code.
 async fn verb(outbox: &Outbox, brokers: &str, verb: &str, more: &[(&str, &str)]) -> Result<(i32, String)> {
+    let arguments: Vec<_> = verb.split(' ').collect();
+    let source = outbox.source();
+    let mut settings = vec![
+        ("RELAY_SOURCES", source.as_str()),
+        ("RELAY_KAFKA_BROKERS", brokers),
+        ("RELAY_LEASE_MS", "2000"),
+    ];
+    settings.extend(more);
+    called(&arguments, &settings).await
+}
+
+async fn called(arguments: &[&str], settings: &[(&str, &str)]) -> Result<(i32, String)> {
     let Output {
         status,
         stdout,
         stderr,
     } = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
-        .args(verb.split(' '))
+        .args(arguments)
         .env_clear()
-        .env("RELAY_SOURCES", outbox.source())
-        .env("RELAY_KAFKA_BROKERS", brokers)
-        .env("RELAY_LEASE_MS", "2000")
-        .envs(more.iter().copied())
+        .envs(settings.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()
@@ -171,19 +180,7 @@ async fn grow_looks_on_until_it_is_done() -> Result<()> {
 
 /// What the program says, and its exit code, for somebody who has configured nothing.
 async fn unconfigured(arguments: &[&str]) -> Result<(i32, String)> {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
-        .args(arguments)
-        .env_clear()
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await?;
-    let said = [stdout, stderr].concat();
-    Ok((status.code().unwrap_or(-1), String::from_utf8(said)?))
+    called(arguments, &[]).await
 }
 
 /// Those that `--help` names: one that comes later is tried as well.
