@@ -66,6 +66,9 @@ mod failure;
 /// The life of a process.
 mod run;
 
+/// What the kernel gives the process.
+mod memory;
+
 pub use admin::{Admin, Health, Status};
 pub use failure::{Chain, Failure};
 pub use run::{About, Process, run, run_with};

@@ -12,7 +12,7 @@ use crate::config::Env;
 use crate::failure::{Chain, Failure};
 use crate::shutdown::{Impatience, Shutdown};
 use crate::telemetry::{Telemetry, TelemetryConfig};
-use crate::tls;
+use crate::{memory, tls};
 
 /// What a process is. Made by [`about!`](crate::about).
 #[derive(Debug, Clone, Copy)]
@@ -145,6 +145,7 @@ where
             return ExitCode::from(Failure::USAGE);
         }
     };
+    memory::use_small_pages();
     tls::install_crypto();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

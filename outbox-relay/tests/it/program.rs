@@ -64,6 +64,21 @@ async fn the_log_says_which_login_is_refused_and_holds_no_password() -> Result<(
     Ok(())
 }
 
+/// With huge ones it would have twice the memory, and a hundred outboxes would cost it twice the time.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_has_pages_of_ordinary_size() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let program = serve(&outbox, &outbox.source(), &[])?;
+    let pid = program.id().context("it runs")?;
+    eventually("it takes no huge pages", || async {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.lines().any(|line| line == "THP_enabled:\t0")
+    })
+    .await;
+    Ok(())
+}
+
 /// What the program's admin port answers.
 async fn ask(port: u16, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
