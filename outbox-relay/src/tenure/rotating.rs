@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use sqlx::Connection as _;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use super::parking::count_parked;
 use crate::options::Options;
@@ -12,7 +12,8 @@ use crate::outbox::rotate::rotate;
 use crate::state::Shared;
 
 /// Where no window was opened since all leaves were empty, there is nothing to be emptied but what was rolled back. So
-/// many rounds are passed over then: each costs the server a session, and there may be a hundred outboxes that sleep.
+/// many rounds are passed over then, and the session is given back: there may be a hundred outboxes that sleep. While events
+/// come it is kept, since each new one costs the server a process, a login and the plans of all statements.
 const PASSED_OVER: u32 = 60;
 
 /// Empties leaves from time to time, and counts what is parked. A failure is not the end of the tenure: the table grows,
@@ -24,20 +25,28 @@ pub(super) async fn keep_rotating(
     database: PgConnectOptions,
 ) -> Result<(), OutboxError> {
     let (mut empty_since, mut passed_over) = (None, 0);
+    let mut session: Option<PgConnection> = None;
     loop {
         tokio::time::sleep(options.rotate_every).await;
         let opened = shared.windows_opened();
         let asleep = empty_since == Some(opened) && !shared.is_anything_parked();
         if asleep && passed_over < PASSED_OVER {
             passed_over += 1;
+            if let Some(session) = session.take() {
+                session.close().await.ok();
+            }
             continue;
         }
         passed_over = 0;
         let round = async {
-            let mut connection = connect(&database, options.statement_timeout).await?;
+            // One that has failed is not taken again.
+            let mut connection = match session.take() {
+                Some(connection) => connection,
+                None => connect(&database, options.statement_timeout).await?,
+            };
             let round = rotate(&mut connection, &lease, &options.owner).await?;
             count_parked(&mut connection, &options, &shared).await?;
-            connection.close().await.ok();
+            session = Some(connection);
             Ok::<_, OutboxError>(round)
         };
         match round.await {

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -170,6 +171,60 @@ async fn the_leaf_that_is_written_to_is_left_alone() -> Result<()> {
     .await;
     ensure!(bytes(&mut observer, "outbox_0").await > 0);
     ensure!(bytes(&mut observer, "outbox_1").await > 0);
+    relay.stop().await;
+    Ok(())
+}
+
+/// The session that looks at leaves, by what it has asked last.
+async fn rotating_session(outbox: &Outbox) -> Option<i32> {
+    let mut connection = outbox.superuser().await.unwrap();
+    sqlx::query_scalar(
+        "select pid from pg_stat_activity
+          where datname = current_database() and usename = 'it_relay' and query like '%relay_window_3%'",
+    )
+    .fetch_optional(&mut connection)
+    .await
+    .unwrap()
+}
+
+/// A new one for each round would cost the server more than the round. What has ended, by whoever's hand, is no reason to stop.
+#[tokio::test(flavor = "multi_thread")]
+async fn leaves_are_looked_at_in_one_session_and_in_another_when_it_has_ended() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox.create_topic("events", 1, &[]).await?;
+    let mut options = outbox.relay("a");
+    options.rotate_every = Duration::from_millis(20);
+    let relay = Running::start(options);
+    let mut writer = outbox.connect("it").await?;
+    let mut observer = outbox.superuser().await?;
+    let fence = "select fence from saga.relay";
+    let mut sessions = Vec::new();
+    for round in 0..3 {
+        current_slot(&outbox, 2).await?;
+        append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+        // What is in the current leaf stays, so that the outbox does not fall asleep.
+        current_slot(&outbox, 3).await?;
+        append(&mut writer, &topic, "k", "t", Some(b"1"), "{}").await?;
+        until_empty(&outbox, "outbox_2").await;
+        let session = Cell::new(None);
+        eventually("a session looks at leaves", || async {
+            session.set(rotating_session(&outbox).await);
+            session.get().is_some()
+        })
+        .await;
+        let session = session.into_inner();
+        let fence: i64 = sqlx::query_scalar(fence).fetch_one(&mut observer).await?;
+        sessions.push((session, fence));
+        if round == 1 {
+            sqlx::query("select pg_terminate_backend($1)")
+                .bind(session)
+                .execute(&mut observer)
+                .await?;
+        }
+    }
+    ensure!(sessions[0] == sessions[1], "it is kept: {sessions:?}");
+    ensure!(sessions[1].0 != sessions[2].0, "it has ended: {sessions:?}");
+    ensure!(sessions[1].1 == sessions[2].1, "the lease is: {sessions:?}");
     relay.stop().await;
     Ok(())
 }
