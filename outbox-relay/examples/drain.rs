@@ -169,7 +169,7 @@ impl Bench {
         let number = |key: &str| std::env::var(key).ok().and_then(|text| text.parse().ok());
         options.chunk_rows = number("CHUNK_ROWS").unwrap_or(options.chunk_rows);
         if let Some(most) = number("IN_FLIGHT") {
-            options.in_flight_events = most as usize;
+            options.in_flight_events = most;
         }
         (Relay::new(options), CancellationToken::new())
     }

@@ -2,16 +2,22 @@
 
 use std::time::Duration;
 
+use crate::spread::Instance;
+
 /// Short waits while the source was busy a moment ago, longer ones when it has been quiet.
 ///
 /// What follows an event is often another one soon: the answer of the next service to it. A relay that has just fallen
 /// asleep would add its longest wait to each step of a saga.
+///
+/// All relays of a process share what its looks may cost: a hundred that are awake at once would ask their servers twenty
+/// thousand times a second. So the more of them there are, the longer each waits at most. One that is rung does not wait.
 #[derive(Debug)]
 pub(crate) struct Idle {
     shortest: Duration,
     longest: Duration,
     next: Duration,
     waited: Duration,
+    instance: Option<Instance>,
 }
 
 /// The longest wait while the source is awake.
@@ -22,14 +28,19 @@ const AWAKE: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(10);
 /// How much longer its longest wait is then.
 const FAST_ASLEEP: u32 = 4;
+/// How far apart the looks of a process are, on the average, when all of its relays wait as long as they may: 2,000 a second.
+/// The longest wait of one that has nine others beside it is the same as if it were alone.
+const APART: Duration = Duration::from_micros(500);
 
 impl Idle {
-    pub(crate) fn new((shortest, longest): (Duration, Duration)) -> Self {
+    /// Waits between a shortest and a longest. `instance` is the process whose looks are counted together.
+    pub(crate) fn new((shortest, longest): (Duration, Duration), instance: Option<Instance>) -> Self {
         Self {
             shortest,
             longest,
             next: shortest,
             waited: Duration::ZERO,
+            instance,
         }
     }
 
@@ -44,8 +55,14 @@ impl Idle {
         } else {
             self.longest * FAST_ASLEEP
         };
-        self.next = (wait * 2).min(most);
+        self.next = (wait * 2).min(most.max(self.share()));
         wait
+    }
+
+    /// What each relay of the process waits for if all of them do.
+    fn share(&self) -> Duration {
+        let held = self.instance.as_ref().map_or(1, Instance::held);
+        APART * u32::try_from(held).unwrap_or(u32::MAX)
     }
 
     /// Whether nothing has happened for so long that a look should be cheap.
@@ -68,7 +85,7 @@ mod tests {
 
     #[test]
     fn waits_stay_short_for_a_second_and_then_grow_to_the_longest() {
-        let mut idle = Idle::new((MS(1), MS(100)));
+        let mut idle = Idle::new((MS(1), MS(100)), None);
         let mut waited = Duration::ZERO;
         for expected in [1, 2, 4, 5, 5] {
             let wait = idle.wait();
@@ -95,10 +112,33 @@ mod tests {
 
     #[test]
     fn a_longest_wait_that_is_shorter_holds_from_the_start() {
-        let mut idle = Idle::new((MS(1), MS(2)));
+        let mut idle = Idle::new((MS(1), MS(2)), None);
         let waits: Vec<_> = (0..1000).map(|_| idle.wait()).collect();
         assert_eq!(waits.iter().max(), Some(&MS(2)));
         let asleep = (0..5_000).map(|_| idle.wait()).max();
         assert_eq!(asleep, Some(MS(2) * FAST_ASLEEP));
+    }
+
+    #[test]
+    fn the_relays_of_a_process_share_what_looks_cost() {
+        let instance = Instance::new();
+        let looks_a_second = |idle: &mut Idle, waits: usize| {
+            let waited: Duration = (0..waits).map(|_| idle.wait()).sum();
+            u32::try_from(waits).expect("few") * 1000 / u32::try_from(waited.as_millis()).expect("short")
+        };
+        for (held, brisk) in [(1, 5), (10, 5), (100, 50), (1000, 500)] {
+            let _held: Vec<_> = (0..held).map(|_| instance.holds_one_more()).collect();
+            let mut idle = Idle::new((MS(1), MS(25)), Some(instance.clone()));
+            // The first looks are as quick as ever: it may be the answer of the next service.
+            assert_eq!([idle.wait(), idle.wait(), idle.wait()], [1, 2, 4].map(MS));
+            let brisk_waits: Vec<_> = (0..10).map(|_| idle.wait()).collect();
+            assert_eq!(brisk_waits.last(), Some(&MS(brisk)), "{held} outboxes");
+            while !idle.is_fast_asleep() {
+                idle.wait();
+            }
+            idle.wait();
+            let all = looks_a_second(&mut idle, 20) * held;
+            assert!(all <= 2_000, "{held} outboxes are asked {all} times a second");
+        }
     }
 }

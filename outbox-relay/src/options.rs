@@ -82,12 +82,17 @@ pub struct Options {
     /// How often the acknowledged window is written to the database.
     pub persist_every: Duration,
     /// The shortest and the longest wait between two looks at an idle outbox. When nothing has come for ten seconds, the
-    /// longest is four times that.
+    /// longest is four times that. The more outboxes an [`Instance`](crate::Instance) has, the longer they wait, so that all of
+    /// them together are looked at 2,000 times a second at most.
     pub poll: (Duration, Duration),
     /// How often leaves are looked at that could be emptied.
     pub rotate_every: Duration,
-    /// Rows that are read at once. Bounds memory together with `chunk_bytes`.
+    /// Rows that are read at once. Bounds memory together with `chunk_bytes`. The outboxes of an
+    /// [`Instance`](crate::Instance) share this, and what may be in flight, while several have something to publish.
     pub chunk_rows: u32,
+    /// The same with a [`transactional_id`](Self::transactional_id), where they are the most that one transaction has. A commit
+    /// takes the broker as long whatever is in it, and one is on its way at a time.
+    pub transaction_rows: u32,
     /// Bytes of payload and headers that are read at once; one event may go beyond it.
     pub chunk_bytes: u32,
     /// Rows that one statement looks at, apart from those that it returns: about a second's worth. Between those of a window
@@ -96,9 +101,9 @@ pub struct Options {
     /// Windows that may wait for the broker's acknowledgement.
     pub in_flight_windows: usize,
     /// Events that may wait for the broker's acknowledgement.
-    pub in_flight_events: usize,
+    pub in_flight_events: u32,
     /// Bytes that may wait for the broker's acknowledgement.
-    pub in_flight_bytes: usize,
+    pub in_flight_bytes: u32,
     /// After this, a statement is given up and the connection with it.
     pub statement_timeout: Duration,
     /// How long the window in flight may take once the relay was told to stop.
@@ -133,12 +138,13 @@ impl Options {
             persist_every: Duration::from_secs(1),
             poll: (Duration::from_millis(1), Duration::from_millis(25)),
             rotate_every: Duration::from_secs(10),
-            chunk_rows: 1_250,
+            chunk_rows: 2_500,
+            transaction_rows: 10_000,
             chunk_bytes: 8 * 1024 * 1024,
             chunk_stride: 1_000_000,
             in_flight_windows: 8,
-            in_flight_events: 5_000,
-            in_flight_bytes: 48 * 1024 * 1024,
+            in_flight_events: 16_000,
+            in_flight_bytes: 32 * 1024 * 1024,
             statement_timeout: Duration::from_secs(60),
             finish_within: Duration::from_secs(5),
             grow_within: Duration::from_secs(15),

@@ -1,6 +1,5 @@
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use quadrille_process::fault::Injected;
 use rdkafka::error::KafkaError;
@@ -19,11 +18,12 @@ use crate::known_topics::KnownTopics;
 use crate::options::Options;
 use crate::outbox::error::OutboxError;
 use crate::outbox::lease::Lease;
-use crate::outbox::read::{Budget, Chunk, Reader};
+use crate::outbox::read::{Chunk, Reader};
 use crate::outbox::window::Window;
 use crate::parked::Parked;
 use crate::ring::Ring;
 use crate::sending::{Cut, Rejected, Sending};
+use crate::spread::Instance;
 use crate::state::Shared;
 use places::{is_before, is_of, position_of};
 use transacting::Transacting;
@@ -34,9 +34,14 @@ mod transacting;
 /// Positions as consumers know them.
 mod places;
 
+/// What it may take of what its process has.
+mod share;
+
 /// Hands windows over, one after the other, to one producer at a time.
 pub(crate) struct Publisher {
     options: Arc<Options>,
+    /// The process, whose memory it shares with other outboxes.
+    instance: Option<Instance>,
     shared: Arc<Shared>,
     lease: Lease,
     topics: KnownTopics,
@@ -136,7 +141,7 @@ impl HandedOver {
 impl Publisher {
     /// `history` is the end of the last window that the database knows.
     pub(crate) fn new(
-        options: Arc<Options>,
+        (options, instance): (Arc<Options>, Option<Instance>),
         shared: Arc<Shared>,
         lease: Lease,
         (parked, history): (Parked, Position),
@@ -145,6 +150,7 @@ impl Publisher {
             transacting: Transacting::new(&options, history),
             topics: KnownTopics::new(options.clone(), shared.clone(), lease.clone()),
             options,
+            instance,
             shared,
             lease,
             producer: None,
@@ -168,12 +174,8 @@ impl Publisher {
         (before, ledger): (&mut Ring, &Ledger),
         cancel: &CancellationToken,
     ) -> Result<Extent, Halt> {
-        let budget = Budget {
-            rows: self.options.chunk_rows,
-            bytes: self.options.chunk_bytes,
-            stride: self.options.chunk_stride.max(1),
-            patience: self.options.statement_timeout + Duration::from_secs(5),
-        };
+        let _publishing = self.instance.as_ref().map(Instance::publishes_one_more);
+        let budget = self.budget();
         self.take_over(connection).await?;
         let after = match &self.transacting {
             Some(_) => after.max(self.acked_within(window)),
@@ -435,7 +437,7 @@ impl Publisher {
         aside: Vec<usize>,
         refuse: bool,
     ) -> Result<Option<Cut>, Halt> {
-        let most = (self.options.in_flight_events, self.options.in_flight_bytes);
+        let most = self.most_in_flight();
         let producer = self.ready_producer()?;
         producer.flight.room(chunk.len(), chunk.bytes, most).await?;
         let sending = Sending {

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-/// A process of relays that shares its outboxes with other processes like it. See [`Relay::of`](crate::Relay::of).
+/// A process of relays that shares its outboxes with other processes like it, and among its outboxes what it may look, read
+/// and have on its way. See [`Relay::of`](crate::Relay::of).
 #[derive(Debug, Clone)]
 pub struct Instance(Arc<State>);
 
@@ -18,6 +19,8 @@ pub struct Instance(Arc<State>);
 struct State {
     id: Uuid,
     held: AtomicUsize,
+    /// Of those, the ones that have a window to read and send just now.
+    publishing: AtomicUsize,
     round: Mutex<Option<Round>>,
 }
 
@@ -33,12 +36,17 @@ struct Round {
 #[derive(Debug)]
 pub(crate) struct Holding(Instance);
 
+/// An outbox has a window to read and send, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Publishing(Instance);
+
 impl Instance {
     /// One that holds nothing yet. It is told from others by a random id.
     pub fn new() -> Self {
         Self(Arc::new(State {
             id: Uuid::new_v4(),
             held: AtomicUsize::new(0),
+            publishing: AtomicUsize::new(0),
             round: Mutex::new(None),
         }))
     }
@@ -57,6 +65,20 @@ impl Instance {
         Holding(self.clone())
     }
 
+    /// One more outbox has something to publish.
+    pub(crate) fn publishes_one_more(&self) -> Publishing {
+        self.0.publishing.fetch_add(1, Ordering::Relaxed);
+        Publishing(self.clone())
+    }
+
+    /// What each of those that have something to publish may take of `all`, so that the process does not need more memory for a
+    /// hundred of them; `least` at least.
+    pub(crate) fn share(&self, all: u32, least: u32) -> u32 {
+        let publishing = self.0.publishing.load(Ordering::Relaxed).max(1);
+        let share = all / u32::try_from(publishing).unwrap_or(u32::MAX);
+        share.max(least.min(all))
+    }
+
     /// Whether to give a lease to a process that stands by and holds `others`. What it says of itself is at most a
     /// `round` old.
     pub(crate) fn gives_way(&self, others: usize, now: Instant, round: Duration) -> bool {
@@ -70,6 +92,12 @@ impl Instance {
 impl Default for Instance {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        self.0.0.publishing.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -170,6 +198,19 @@ mod tests {
             given += usize::from(gives);
         }
         assert_eq!(given, 4);
+    }
+
+    #[test]
+    fn what_a_process_has_is_shared_by_those_that_publish() {
+        let instance = Instance::new();
+        assert_eq!(instance.share(12_000, 400), 12_000);
+        let mut publishing: Vec<_> = (0..3).map(|_| instance.publishes_one_more()).collect();
+        assert_eq!(instance.share(12_000, 400), 4_000);
+        publishing.extend((3..100).map(|_| instance.publishes_one_more()));
+        assert_eq!(instance.share(12_000, 400), 400);
+        assert_eq!(instance.share(5, 400), 5);
+        publishing.truncate(2);
+        assert_eq!(instance.share(12_000, 400), 6_000);
     }
 
     #[test]

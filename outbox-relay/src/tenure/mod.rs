@@ -133,7 +133,7 @@ impl Tenure {
             shared: self.shared.clone(),
             persist_every: self.options.persist_every,
             renewed_at: self.leased_at,
-            spread: instance.map(|instance| (instance, cancel.clone())),
+            spread: instance.clone().map(|instance| (instance, cancel.clone())),
         };
         let finish = CancellationToken::new();
         let mut keeping = Task::spawn(keeper.keep(finish.clone()));
@@ -145,7 +145,7 @@ impl Tenure {
         ));
         let bound = self.options.finish_within;
         {
-            let publishing = self.publish_all(cancel);
+            let publishing = self.publish_all(instance, cancel);
             let out_of_time = async {
                 cancel.cancelled().await;
                 tokio::time::sleep(bound).await;
@@ -164,10 +164,14 @@ impl Tenure {
         keeping.joined().await
     }
 
-    async fn publish_all(mut self, cancel: &CancellationToken) -> Result<(), OutboxError> {
+    async fn publish_all(
+        mut self,
+        instance: Option<Instance>,
+        cancel: &CancellationToken,
+    ) -> Result<(), OutboxError> {
         let parked = self.load_parked().await?;
         let mut publisher = Publisher::new(
-            self.options.clone(),
+            (self.options.clone(), instance.clone()),
             self.shared.clone(),
             self.lease.clone(),
             (parked, self.history.known()),
@@ -192,7 +196,7 @@ impl Tenure {
         }
         let (mut ring, mut looks) = (Ring::new(self.options.in_flight_windows), Looks::default());
         let mut growth = Growth::new(&self.options.kafka);
-        let mut idle = Idle::new(self.options.poll);
+        let mut idle = Idle::new(self.options.poll, instance);
         while !cancel.is_cancelled() {
             if looks.is_due(&publisher)
                 && let Some(subject) = self.due_replay(&mut publisher, &mut looks).await?

@@ -170,6 +170,7 @@ pub async fn crashes_at(point: &str, tune: impl Fn(&mut Options)) -> Result<Chec
         options.lease = std::time::Duration::from_millis(600);
         tune(&mut options);
         options.chunk_rows = if life % 2 == 0 { 10 } else { 5000 };
+        options.transaction_rows = options.chunk_rows;
         let armed = format!("{point}/{}", options.owner);
         fault::arm(&armed, &format!("delay:3600000@{life}"))?;
         let relay = Running::start(options);

@@ -132,7 +132,7 @@ async fn a_commit_whose_answer_is_lost_is_not_made_again() -> Result<()> {
     let topic = outbox.create_topic("events", 3, &[]).await?;
     let mut options = outbox.relay("a");
     transactional(&mut options);
-    options.chunk_rows = 20;
+    options.transaction_rows = 20;
     let commit = format!("relay::after_produce_before_ack/{}", options.owner);
     // Not the first: what the relay found at its beginning is behind it by then.
     fault::arm(&commit, "lost@3")?;
