@@ -13,6 +13,8 @@ use crate::{backlog, usage};
 const PATIENCE: Duration = Duration::from_secs(1200);
 /// For how long nothing happens.
 const IDLE: Duration = Duration::from_secs(10);
+/// Events of the first backlog, at most.
+const FIRST: usize = 20_000;
 /// Fewer events say nothing in hundredths of a second of processor time.
 const ENOUGH: usize = 200_000;
 
@@ -42,7 +44,11 @@ pub(crate) async fn measure(ground: &Ground, rows: usize, report: &mut Report) -
         let cost = drained(ground, &name, sources, ENOUGH / sources, 1).await?;
         let beside = *single.get_or_insert(cost);
         tell(report, &format!("sources.{sources}"), cost, beside, "one outbox");
-        report.add(format!("relay.flat.sources.{sources}.idle"), cost.idle, "cores");
+        let name = |figure| format!("relay.flat.sources.{sources}.{figure}");
+        report.add(name("idle"), cost.at_rest.cores, "cores");
+        report.compare(name("peak"), cost.peak_mb, "MB", beside.peak_mb, "one outbox");
+        let (resident, one) = (cost.at_rest.resident_mb, beside.at_rest.resident_mb);
+        report.compare(name("resident"), resident, "MB", one, "one outbox");
     }
     Ok(())
 }
@@ -70,13 +76,22 @@ struct Cost {
     relay: f64,
     /// The same of its sessions.
     database: f64,
-    /// Cores, both together, while nothing happens.
-    idle: f64,
+    at_rest: AtRest,
     /// The most memory that the relay ever had.
     peak_mb: f64,
 }
 
-/// What a relay that runs already takes for `waiting` events in each of so many outboxes, `rounds` times.
+/// While nothing happens, after the first backlog.
+#[derive(Debug, Clone, Copy, Default)]
+struct AtRest {
+    /// Of the relay and its sessions together.
+    cores: f64,
+    /// Of the relay.
+    resident_mb: f64,
+}
+
+/// What a relay that runs already, and has had such a backlog before, takes for `waiting` events in each of so many outboxes,
+/// `rounds` times.
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
 async fn drained(ground: &Ground, name: &str, sources: usize, waiting: usize, rounds: usize) -> Result<Cost> {
     ground.topic(name).await?;
@@ -93,15 +108,13 @@ async fn drained(ground: &Ground, name: &str, sources: usize, waiting: usize, ro
     for pool in &pools {
         until_held(pool).await?;
     }
-    until_quiet(&relay).await?;
-    let idle = {
-        let before = (usage::of(relay.id())?.processor, used(&sessions, &pools).await?);
-        tokio::time::sleep(IDLE).await;
-        let relay = usage::of(relay.id())?.processor.saturating_sub(before.0);
-        relay + used(&sessions, &pools).await?.saturating_sub(before.1)
-    };
     let (mut relayed, mut stored) = (Duration::ZERO, Duration::ZERO);
-    for round in 1..=rounds {
+    let mut at_rest = AtRest::default();
+    let mut known = 0;
+    // Nobody counts the first: whoever has had no backlog yet has plans and clients to make, once.
+    for round in 0..=rounds {
+        let waiting = if round == 0 { waiting.min(FIRST) } else { waiting };
+        known += waiting * sources;
         signal(&relay, "STOP")?;
         for pool in &pools {
             backlog::fill(pool, name, waiting).await?;
@@ -109,7 +122,12 @@ async fn drained(ground: &Ground, name: &str, sources: usize, waiting: usize, ro
         ground.settle().await?;
         let before = (usage::of(relay.id())?.processor, used(&sessions, &pools).await?);
         signal(&relay, "CONT")?;
-        ground.filled(name, waiting * sources * round, PATIENCE).await?;
+        ground.filled(name, known, PATIENCE).await?;
+        if round == 0 {
+            until_quiet(&relay).await?;
+            at_rest = AtRest::of(&relay, &sessions, &pools).await?;
+            continue;
+        }
         relayed += usage::of(relay.id())?.processor.saturating_sub(before.0);
         stored += used(&sessions, &pools).await?.saturating_sub(before.1);
     }
@@ -123,9 +141,24 @@ async fn drained(ground: &Ground, name: &str, sources: usize, waiting: usize, ro
     Ok(Cost {
         relay: relayed.as_secs_f64() * 1e6 / events,
         database: stored.as_secs_f64() * 1e6 / events,
-        idle: idle.as_secs_f64() / IDLE.as_secs_f64(),
+        at_rest,
         peak_mb: peak_kb as f64 / 1024.0,
     })
+}
+
+impl AtRest {
+    #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
+    async fn of(relay: &Spawned, sessions: &[Sessions], pools: &[PgPool]) -> Result<Self> {
+        let before = (usage::of(relay.id())?.processor, used(sessions, pools).await?);
+        tokio::time::sleep(IDLE).await;
+        let now = usage::of(relay.id())?;
+        let relay = now.processor.saturating_sub(before.0);
+        let both = relay + used(sessions, pools).await?.saturating_sub(before.1);
+        Ok(Self {
+            cores: both.as_secs_f64() / IDLE.as_secs_f64(),
+            resident_mb: now.resident_kb as f64 / 1024.0,
+        })
+    }
 }
 
 /// Processor time of the relay's sessions, in all databases.

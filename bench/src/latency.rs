@@ -12,10 +12,10 @@ use tokio::sync::Semaphore;
 
 use crate::crowd::Sessions;
 use crate::ground::Ground;
-use crate::neighbour::Neighbour;
 use crate::report::Report;
 use crate::sample::Sample;
-use crate::{backlog, limits, pgbench, usage};
+use crate::writers::Writers;
+use crate::{backlog, limits, usage};
 
 const TOPIC: &str = "latency";
 /// What the relay calls the outbox.
@@ -100,27 +100,35 @@ pub(crate) fn spawn(command: &mut Command) -> Result<Spawned> {
 pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) -> Result<()> {
     let (url, pool) = ground.outbox("latency").await?;
     ground.topic(TOPIC).await?;
-    report.say("limit: 16 writers of one event per transaction, with the relay away");
-    let alone = limits::writers(&pool, TOPIC, seconds.min(10)).await?;
-    tell_writers(ground, (alone, seconds.min(10)), report).await?;
+    let writers = Writers::of(ground, (&url, &pool), (TOPIC, seconds.min(10)), report).await?;
+    let alone = writers.alone(report).await?;
     let sessions = Sessions::after_now(&pool).await?;
     let [port] = local_stack::free_ports()?;
     let hears = SocketAddr::from(([127, 0, 0, 1], port));
     let mut command = relay(ground, &url, Publishing::AtLeastOnce);
     let relay = spawn(command.env("RELAY_DOORBELL_LISTEN", hears.to_string()))?;
+    writers.are_read().await?;
     report.say("the same writers with the relay at work");
     let (begun, before) = (Instant::now(), taken(ground, &relay, &sessions, &pool).await?);
-    let together = limits::writers(&pool, TOPIC, seconds.min(10)).await?;
+    let together = writers.rate().await?;
     let taken = taken(ground, &relay, &sessions, &pool)
         .await?
         .saturating_sub(before);
     let cores = taken.as_secs_f64() / begun.elapsed().as_secs_f64();
-    report.compare("relay.writers", together, "tx/s", alone, "writers alone");
+    report.compare(
+        "relay.writers",
+        together,
+        "tx/s",
+        alone.per_second(),
+        "writers alone",
+    );
     report.add("relay.writers.cores", cores, "cores");
+    // Each event of a latency is our own client's.
+    let most = writers.own().await?;
 
-    let half = (together / 2.0).min(10_000.0);
+    let half = (most / 2.0).min(10_000.0);
     for (label, rate) in [("500", 500.0), ("2000", 2000.0), ("half", half)] {
-        if rate > together {
+        if rate > most {
             report.say(&format!(
                 "{rate} events a second are more than this machine writes; left out"
             ));
@@ -142,59 +150,7 @@ pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) 
         }
     }
     drop(relay);
-    beside_neighbour(&pool, (seconds.min(10), cores), (together, alone), report).await
-}
-
-/// Our own writers beside pgbench, where there is one. It has an outbox of its own: the relay must not find twice as much.
-async fn tell_writers(ground: &Ground, (alone, seconds): (f64, u64), report: &mut Report) -> Result<()> {
-    match pgbench::fetch().await? {
-        Ok(program) => {
-            report.say("limit: the same by pgbench");
-            let (url, pool) = ground.outbox("pgbench").await?;
-            let limit = pgbench::writers(&program, ground, (&url, TOPIC), seconds).await?;
-            pool.close().await;
-            report.add("limit.pgbench", limit, "tx/s");
-            report.compare("limit.writers", alone, "tx/s", limit, "pgbench");
-        }
-        Err(why) => {
-            report.say(&format!("pgbench cannot be had here and is left out: {why}"));
-            report.add("limit.writers", alone, "tx/s");
-        }
-    }
-    Ok(())
-}
-
-/// What the relay takes from writers apart from cores: beside somebody who takes as many and nothing else, what do they keep?
-#[allow(clippy::float_arithmetic)]
-async fn beside_neighbour(
-    pool: &PgPool,
-    (seconds, cores): (u64, f64),
-    (together, alone): (f64, f64),
-    report: &mut Report,
-) -> Result<()> {
-    report.say(&format!(
-        "the same writers alone once more, and beside a neighbour who takes {cores:.2} cores"
-    ));
-    let alone_again = limits::writers(pool, TOPIC, seconds).await?;
-    let (begun, neighbour) = (Instant::now(), Neighbour::taking(cores));
-    let beside = limits::writers(pool, TOPIC, seconds).await?;
-    let got = neighbour.leave()?.as_secs_f64() / begun.elapsed().as_secs_f64();
-    report.compare(
-        "relay.writers.neighbour",
-        beside,
-        "tx/s",
-        alone_again,
-        "writers alone",
-    );
-    report.add("relay.writers.neighbour.cores", got, "cores");
-    report.compare(
-        "relay.writers.kept",
-        together / alone,
-        "of alone",
-        beside / alone_again,
-        "beside the neighbour",
-    );
-    Ok(())
+    writers.beside_neighbour(cores, (together, alone), report).await
 }
 
 /// Processor time so far of the relay, of its sessions and of the broker.

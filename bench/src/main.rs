@@ -47,6 +47,8 @@ mod sightings;
 mod transactions;
 /// Memory and processor time of a process.
 mod usage;
+/// What writers keep beside the relay.
+mod writers;
 
 use std::process::ExitCode;
 
@@ -74,6 +76,9 @@ pub(crate) struct Options {
     /// What everybody who publishes does with a batch: the relay, the raw producer, Debezium, the poller.
     #[arg(long, value_enum, default_value = "none")]
     compression: ground::Compression,
+    /// How often ours and Debezium drain the backlog, in turn.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
     /// Events per second while a snapshot is held.
     #[arg(long, default_value_t = 10_000)]
     held_rate: usize,
@@ -148,7 +153,12 @@ async fn run(options: &Options) -> Result<()> {
     }
     if options.wants("peers") {
         let ground = ground::Ground::prepare(true, options.compression).await?;
-        peers::measure(&ground, options.rows, options.seconds, &mut report).await?;
+        let load = peers::Load {
+            rows: options.rows,
+            rounds: options.rounds,
+            seconds: options.seconds,
+        };
+        peers::measure(&ground, load, &mut report).await?;
     }
     if options.wants("saga") {
         sagas::measure(options, &mut report).await?;

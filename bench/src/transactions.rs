@@ -9,10 +9,10 @@ use crate::latency::{self, Publishing};
 use crate::report::Report;
 use crate::{backlog, usage};
 
-/// Rows that the relay reads at once, and so the most in one transaction: its default, as it runs here.
+/// The most events that one transaction has: the relay's default, as it runs here.
 fn piece(url: &str) -> Result<usize> {
     let options = Options::new("bench".parse()?, url.parse()?, Vec::new());
-    Ok(usize::try_from(options.chunk_rows)?)
+    Ok(usize::try_from(options.transaction_rows)?)
 }
 
 /// What it costs that each event is seen once by whoever reads what is committed: a drain and a latency, both ways.

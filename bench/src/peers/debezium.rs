@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, PgPool};
 use tokio::task::spawn_blocking;
 
-use super::{Load, Ours, Watch, at_a_pace, tell_latency};
+use super::{Drained, Load, Ours, Watch, at_a_pace, tell_latency};
 use crate::ground::{Compression, Ground};
 use crate::report::Report;
 use crate::{backlog, processes, usage};
@@ -15,7 +15,6 @@ const WARM_UP: &str = "warm";
 /// What stands before the names of its topics, since ours are beside them.
 const PREFIX: &str = "debezium-";
 const ITS_WARM_UP: &str = "debezium-warm";
-const ITS_BACKLOG: &str = "debezium-peers";
 /// Not the topic of ours: what was written for that comes through the log, late, among these.
 const PACED: &str = "peers-paced-again";
 const ITS_PACED: &str = "debezium-peers-paced-again";
@@ -40,7 +39,7 @@ impl Debezium {
         )
         .execute(pool)
         .await?;
-        for topic in [WARM_UP, ITS_WARM_UP, ITS_BACKLOG, ITS_PACED_OF_OURS, ITS_PACED] {
+        for topic in [WARM_UP, ITS_WARM_UP, ITS_PACED_OF_OURS, ITS_PACED] {
             ground.topic(topic).await?;
         }
         let settings = settings(&pool.connect_options(), ground.compression)?;
@@ -56,20 +55,24 @@ impl Debezium {
         Ok(debezium)
     }
 
-    /// The backlog that was written while its task was stopped, then its latency.
+    /// Where it will publish what is written for a topic of ours.
+    pub(super) async fn prepare(&self, ground: &Ground, topic: &str) -> Result<()> {
+        ground.topic(&its(topic)).await
+    }
+
+    /// The backlog that was written while its task was stopped. Afterwards it is stopped again.
     #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
-    pub(super) async fn measure(
+    pub(super) async fn drain(
         self,
         ground: &Ground,
         pool: &PgPool,
-        load: Load,
-        ours: &Ours,
+        (topic, rows): (&str, usize),
         report: &mut Report,
-    ) -> Result<()> {
+    ) -> Result<(Self, Drained)> {
         let kept = kept_bytes(pool).await?;
         report.add("peers.debezium.log_kept", kept as f64 / 1e6, "MB");
         report.say("draining: Debezium");
-        let pid = processes::pid(self.0.daemon()).context("Kafka Connect has ended")?;
+        let pid = self.pid()?;
         let watch = Watch::begin(ground, pool, Some(pid)).await?;
         let begun = Instant::now();
         let debezium = self.turn(KafkaConnect::resume_connector).await?;
@@ -77,16 +80,37 @@ impl Debezium {
             "its task runs after {:.1} s",
             begun.elapsed().as_secs_f64()
         ));
-        let drained = watch.drained(ITS_BACKLOG, load.rows, pid).await?;
-        drained.tell("debezium", ours, report);
+        let drained = watch.drained(&its(topic), rows, pid).await?;
         let resident_kb = usage::of(pid)?.resident_kb;
         report.add("peers.debezium.resident", resident_kb as f64 / 1024.0, "MB");
+        let debezium = debezium.turn(KafkaConnect::stop_connector).await?;
+        ground.forget_topic(&its(topic)).await?;
+        Ok((debezium, drained))
+    }
 
+    /// Its latency, once it has caught up.
+    pub(super) async fn paced(
+        self,
+        ground: &Ground,
+        pool: &PgPool,
+        load: Load,
+        ours: &Ours,
+        report: &mut Report,
+    ) -> Result<()> {
         report.say("500 events a second: Debezium");
+        let debezium = self.turn(KafkaConnect::resume_connector).await?;
+        // What was written for ours meanwhile is in the log that it reads.
+        let published = ground.holds(super::PACED).await?;
+        ground
+            .filled(ITS_PACED_OF_OURS, published, super::PATIENCE)
+            .await?;
         let sample = at_a_pace(ground, pool, (PACED, ITS_PACED), load).await?;
         tell_latency("debezium", sample, ours, report);
-        debezium.end(pool).await?;
-        ground.forget_topic(ITS_BACKLOG).await
+        debezium.end(pool).await
+    }
+
+    fn pid(&self) -> Result<u32> {
+        processes::pid(self.0.daemon()).context("Kafka Connect has ended")
     }
 
     /// Ends it, and removes what it keeps in the database.
@@ -106,6 +130,11 @@ impl Debezium {
     ) -> Result<Self> {
         Ok(spawn_blocking(move || verb(&self.0).map(|()| self)).await??)
     }
+}
+
+/// Its topic beside one of ours.
+fn its(topic: &str) -> String {
+    format!("{PREFIX}{topic}")
 }
 
 /// Bytes of the log that the server keeps for it.

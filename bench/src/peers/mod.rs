@@ -19,19 +19,23 @@ use crate::limits::{self, RawRecord};
 use crate::report::Report;
 use debezium::Debezium;
 
-const BACKLOG: &str = "peers";
 const PACED: &str = "peers-paced";
 /// Events a second of the latency.
 const RATE: f64 = 500.0;
 const PATIENCE: Duration = Duration::from_secs(400);
+/// What of the latency nobody counts: a relay that has just begun does not know its topic yet.
+const FIRST_SECONDS: u64 = 3;
 
 /// What each of them is given.
 #[derive(Debug, Clone, Copy)]
-struct Load {
+pub(crate) struct Load {
     /// Rows of the backlog.
-    rows: usize,
+    pub(crate) rows: usize,
+    /// How often it is written and drained. Who comes later finds servers that have compiled more of their code, so ours and
+    /// Debezium begin in turn.
+    pub(crate) rounds: usize,
     /// Seconds of the latency.
-    seconds: u64,
+    pub(crate) seconds: u64,
 }
 
 /// What the others stand beside.
@@ -43,32 +47,77 @@ struct Ours {
 }
 
 /// The same rows through ours, through Debezium, and through a poller, on the same servers, one after the other.
-pub(crate) async fn measure(ground: &Ground, rows: usize, seconds: u64, report: &mut Report) -> Result<()> {
-    let load = Load { rows, seconds };
+pub(crate) async fn measure(ground: &Ground, load: Load, report: &mut Report) -> Result<()> {
     let (url, pool) = ground.outbox("peers").await?;
-    for topic in [BACKLOG, PACED] {
-        ground.topic(topic).await?;
-    }
-    let debezium = match spawn_blocking(ConnectPrograms::fetch).await? {
-        Ok(programs) => Some(Debezium::warm(programs, ground, &pool, rows.div_ceil(2), report).await?),
+    ground.topic(PACED).await?;
+    let mut debezium = match spawn_blocking(ConnectPrograms::fetch).await? {
+        Ok(programs) => Some(Debezium::warm(programs, ground, &pool, load.rows.div_ceil(2), report).await?),
         Err(error) => {
             report.say(&format!("Debezium cannot be had here and is left out: {error}"));
             None
         }
     };
-    report.say(&format!("writing {rows} events"));
-    backlog::fill(&pool, BACKLOG, rows).await?;
-    let limit = limit(ground, &pool, rows, report).await?;
-    let ours = ours(ground, (&url, &pool), (load, limit), report).await?;
+    let (mut limits, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=load.rounds.max(1) {
+        let topic = format!("peers-{round}");
+        report.say(&format!("round {round}: writing {} events", load.rows));
+        ground.topic(&topic).await?;
+        if let Some(debezium) = &debezium {
+            debezium.prepare(ground, &topic).await?;
+        }
+        backlog::fill(&pool, &topic, load.rows).await?;
+        limits.push(limit(ground, &pool, load.rows, report).await?);
+        let begin_with_ours = round % 2 == 1;
+        if begin_with_ours {
+            ours.push(drain(ground, (&url, &pool), (&topic, load.rows), report).await?);
+        }
+        if let Some(stopped) = debezium.take() {
+            let (stopped, drained) = stopped.drain(ground, &pool, (&topic, load.rows), report).await?;
+            theirs.push(drained);
+            debezium = Some(stopped);
+        }
+        if !begin_with_ours {
+            ours.push(drain(ground, (&url, &pool), (&topic, load.rows), report).await?);
+        }
+        let (limit, ours) = (limits[round - 1], ours[round - 1].rate);
+        let figure = |who: &str| format!("peers.{who}.drain.{round}");
+        report.compare(
+            figure("relay"),
+            ours,
+            "events/s",
+            limit,
+            "min(COPY, raw producer)",
+        );
+        if let Some(theirs) = theirs.get(round - 1) {
+            report.compare(figure("debezium"), theirs.rate, "events/s", ours, "ours");
+        }
+        sqlx::query("truncate saga.outbox").execute(&pool).await?;
+        ground.forget_topic(&topic).await?;
+    }
+    limits.sort_by(f64::total_cmp);
+    let drained = middle(ours);
+    let limit = limits[(limits.len() - 1) / 2];
+    let beside = "min(COPY, raw producer)";
+    report.compare("peers.relay.drain", drained.rate, "events/s", limit, beside);
+    drained.tell_usage("relay", None, report);
+    let (p50, p99) = paced(ground, (&url, &pool), load, report).await?;
+    let ours = Ours { drained, p50, p99 };
     if let Some(debezium) = debezium {
-        debezium.measure(ground, &pool, load, &ours, report).await?;
+        middle(theirs).tell("debezium", &ours, report);
+        debezium.paced(ground, &pool, load, &ours, report).await?;
     }
     pool.close().await;
-    ours_held(ground, rows, report).await?;
+    ours_held(ground, load.rows, report).await?;
     poller::measure(ground, load, &ours, report).await
 }
 
-/// What the machine can do in this run: the slower of COPY out of the same table and a raw producer of records like ours.
+/// The run that half of the others do not exceed.
+fn middle(mut runs: Vec<Drained>) -> Drained {
+    runs.sort_by(|one, other| one.rate.total_cmp(&other.rate));
+    runs[(runs.len() - 1) / 2]
+}
+
+/// What the machine can do in this round: the slower of COPY out of the same table and a raw producer of records like ours.
 async fn limit(ground: &Ground, pool: &PgPool, rows: usize, report: &mut Report) -> Result<f64> {
     report.say("limits: COPY out of the same table, and a raw librdkafka producer");
     let copy = limits::copy_out(pool, rows).await?;
@@ -80,33 +129,35 @@ async fn limit(ground: &Ground, pool: &PgPool, rows: usize, report: &mut Report)
     Ok(copy.min(raw))
 }
 
-async fn ours(
+/// The backlog through ours, which begins now.
+async fn drain(
     ground: &Ground,
     (url, pool): (&str, &PgPool),
-    (load, limit): (Load, f64),
-    report: &mut Report,
-) -> Result<Ours> {
+    (topic, rows): (&str, usize),
+    report: &Report,
+) -> Result<Drained> {
     report.say("draining: ours");
     let watch = Watch::begin(ground, pool, None).await?;
     let relay = latency::spawn_relay(ground, url, Publishing::AtLeastOnce)?;
-    let drained = watch.drained(BACKLOG, load.rows, relay.id()).await?;
-    report.compare(
-        "peers.relay.drain",
-        drained.rate,
-        "events/s",
-        limit,
-        "min(COPY, raw producer)",
-    );
-    drained.tell_usage("relay", None, report);
+    watch.drained(topic, rows, relay.id()).await
+}
+
+/// The latency of ours: its median and its 99th of a hundred, in milliseconds.
+async fn paced(
+    ground: &Ground,
+    (url, pool): (&str, &PgPool),
+    load: Load,
+    report: &mut Report,
+) -> Result<(f64, f64)> {
     report.say("500 events a second: ours");
+    let relay = latency::spawn_relay(ground, url, Publishing::AtLeastOnce)?;
     let mut paced = at_a_pace(ground, pool, (PACED, PACED), load).await?;
     drop(relay);
     tell_commits("relay", &mut paced, report);
     let (p50, p99) = (paced.seen.percentile_ms(50), paced.seen.percentile_ms(99));
     report.add("peers.relay.latency.p50@500", p50, "ms");
     report.add("peers.relay.latency.p99@500", p99, "ms");
-    ground.forget_topic(BACKLOG).await?;
-    Ok(Ours { drained, p50, p99 })
+    Ok((p50, p99))
 }
 
 /// Ours with a snapshot held from before the first event to after the last.
@@ -216,7 +267,7 @@ impl Drained {
     }
 }
 
-/// Latency from the topic that is written for to the one that is read.
+/// Latency from the topic that is written for to the one that is read, once a few events have gone that way.
 async fn at_a_pace(
     ground: &Ground,
     pool: &PgPool,
@@ -224,6 +275,7 @@ async fn at_a_pace(
     load: Load,
 ) -> Result<Paced> {
     ground.settle().await?;
+    latency::paced(ground, pool, topics, None, RATE, FIRST_SECONDS).await?;
     latency::paced(ground, pool, topics, None, RATE, load.seconds).await
 }
 
