@@ -26,6 +26,7 @@ use crate::sending::{Cut, Rejected, Sending};
 use crate::spread::Instance;
 use crate::state::Shared;
 use places::{is_before, is_of, position_of};
+use there::There;
 use transacting::Transacting;
 
 /// In transactions.
@@ -36,6 +37,12 @@ mod places;
 
 /// What it may take of what its process has.
 mod share;
+
+/// What was written by somebody who has not heard so.
+mod there;
+
+/// What must not be sent, and what need not be.
+mod aside;
 
 /// Hands windows over, one after the other, to one producer at a time.
 pub(crate) struct Publisher {
@@ -55,6 +62,9 @@ pub(crate) struct Publisher {
     acked: Option<Position>,
     /// What they have got acknowledged behind the first event that was not, in the window that is being published.
     beyond: HashSet<Position>,
+    there: There,
+    /// The last window that an owner before may have sent.
+    resumed: i64,
     /// Whose events are set aside.
     pub(crate) parked: Parked,
 }
@@ -158,6 +168,8 @@ impl Publisher {
             primed: Primed::default(),
             acked: None,
             beyond: HashSet::new(),
+            there: There::default(),
+            resumed: i64::try_from(history.window).unwrap_or(i64::MAX),
             parked,
         }
     }
@@ -200,14 +212,15 @@ impl Publisher {
             if self.oldest().is_none() {
                 self.shared.set_oldest(Some(chunk.event(0)?.created_at));
             }
-            let aside = self.set_aside(connection, window, &chunk).await?;
+            self.ask_for_those_aside(connection, window, &chunk).await?;
+            let (aside, had) = self.set_aside(connection, window, &chunk).await?;
             passing.note(&chunk, &aside)?;
             // As if the broker had refused what follows, which its reports will say.
             let refuse = fault::passing(Point::RelayBeforeProduce, self.whose(), &passing)
                 .await
                 .is_err();
             self.meet_topics(connection, &chunk, &aside).await?;
-            let sending = self.send(window, chunk, aside, refuse);
+            let sending = self.send(window, chunk, (aside, had), refuse);
             let (sent, next) = tokio::join!(sending, reader.next(connection));
             sent?;
             read = next?;
@@ -239,43 +252,6 @@ impl Publisher {
     /// Tells how old the oldest event is that the broker has not acknowledged, of those that it was given.
     pub(crate) fn tell_oldest(&self) {
         self.shared.set_oldest(self.oldest());
-    }
-
-    /// Copies what is parked to where it waits, before anything behind it can count as acknowledged. Returns what must
-    /// not be sent, by index.
-    async fn set_aside(
-        &self,
-        connection: &mut PgConnection,
-        window: &Window,
-        chunk: &Chunk,
-    ) -> Result<Vec<usize>, Halt> {
-        if window.replay {
-            return Ok(Vec::new());
-        }
-        let aside = self.parked.among(chunk)?;
-        if aside.is_empty() {
-            return Ok(aside);
-        }
-        // What the broker has already must not come again under another position.
-        let done: HashSet<i64> = self.acked_beyond(window).into_iter().collect();
-        let mut positions = Vec::with_capacity(aside.len());
-        for &index in &aside {
-            let position = chunk.event(index)?.position;
-            if !done.contains(&position) {
-                positions.push(position);
-            }
-        }
-        if !positions.is_empty() {
-            let patience = self.options.statement_timeout;
-            let copied = self
-                .lease
-                .set_aside(connection, window.number, &positions, patience)
-                .await?;
-            self.shared.meters.events_parked.increment(copied);
-            let passing = Passing::only(chunk, &aside)?;
-            fault::passing(Point::RelayAfterSetAside, self.whose(), &passing).await?;
-        }
-        Ok(aside)
     }
 
     /// The last position of the window up to which everything was acknowledged.
@@ -410,7 +386,7 @@ impl Publisher {
         &mut self,
         window: &Window,
         chunk: Chunk,
-        aside: Vec<usize>,
+        (aside, had): (Vec<usize>, Vec<usize>),
         refuse: bool,
     ) -> Result<(), Halt> {
         if aside.len() == chunk.len() {
@@ -419,7 +395,10 @@ impl Publisher {
         if self.transacting.is_some() {
             return self.send_in_transactions(window, chunk, &aside, refuse).await;
         }
-        match self.pass_on(window, Arc::new(chunk), aside, refuse).await? {
+        match self
+            .pass_on(window, Arc::new(chunk), (aside, had), refuse)
+            .await?
+        {
             None => Ok(()),
             Some(cut) => {
                 // What comes before it goes out; then it is known that this one holds everything up.
@@ -434,7 +413,7 @@ impl Publisher {
         &mut self,
         window: &Window,
         chunk: Arc<Chunk>,
-        aside: Vec<usize>,
+        (aside, had): (Vec<usize>, Vec<usize>),
         refuse: bool,
     ) -> Result<Option<Cut>, Halt> {
         let most = self.most_in_flight();
@@ -453,6 +432,7 @@ impl Publisher {
             primed: std::mem::take(&mut self.primed),
             chunk,
             aside,
+            had,
             in_transaction: self.transacting.is_some(),
             refuse,
         };

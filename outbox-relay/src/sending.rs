@@ -35,6 +35,8 @@ pub(crate) struct Sending {
     pub(crate) chunk: Arc<Chunk>,
     /// Events of it that are set aside, by index, in ascending order.
     pub(crate) aside: Vec<usize>,
+    /// Events of it that the broker has already, likewise. They are not sent, and have their place among the others.
+    pub(crate) had: Vec<usize>,
     /// It is part of a transaction: what is behind a refused event will not be seen.
     pub(crate) in_transaction: bool,
     /// A test wants nothing of it to arrive.
@@ -139,7 +141,8 @@ impl Sending {
                 _ => self.topics.get(event.topic),
             };
             before = topic.map(|topic| (event.topic, topic));
-            match self.address(&event, topic) {
+            let had = self.had.binary_search(&index).is_ok();
+            match self.address(&event, topic, had) {
                 Ok(event) => {
                     addressed.indices.push(index);
                     addressed.sent.push(event);
@@ -155,14 +158,14 @@ impl Sending {
     }
 
     /// Where an event goes, or why it cannot.
-    fn address(&self, event: &Event<'_>, topic: Option<&Topic>) -> Result<Sent, Unsendable> {
+    fn address(&self, event: &Event<'_>, topic: Option<&Topic>, had: bool) -> Result<Sent, Unsendable> {
         let topic = topic.ok_or(Unsendable::NoSuchTopic)?;
         if let Some(why) = &topic.unsendable {
             return Err(why.clone());
         }
         // The least that it can take on the wire.
         let bytes = event.payload.map_or(0, <[u8]>::len) + event.key.len();
-        if self.judge_size && topic.max_message_bytes.is_some_and(|limit| bytes > limit) {
+        if !had && self.judge_size && topic.max_message_bytes.is_some_and(|limit| bytes > limit) {
             return Err(Unsendable::TooLarge {
                 limit: topic.max_message_bytes,
             });
@@ -178,6 +181,7 @@ impl Sending {
             ),
             created_at: event.created_at,
             bytes: bytes + event.headers.len(),
+            had,
         })
     }
 
@@ -189,11 +193,16 @@ impl Sending {
     ) -> Result<(), OutboxError> {
         let mut encoder = Encoder::new(self.source.as_str(), self.replay);
         for index in indices {
+            let sent = &sent[index];
+            if sent.had {
+                self.tails.advance(sent.topic, sent.partition, sent.position);
+                continue;
+            }
             if POSSIBLE && self.refuse {
                 self.sender.refuse(first + index);
                 continue;
             }
-            let (event, sent) = (self.chunk.event(in_chunk[index])?, &sent[index]);
+            let event = self.chunk.event(in_chunk[index])?;
             let previous = self.tails.advance(sent.topic, sent.partition, sent.position);
             let hop = self
                 .spans

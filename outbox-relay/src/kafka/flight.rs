@@ -17,6 +17,8 @@ pub(crate) struct Sent {
     pub(crate) position: Position,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) bytes: usize,
+    /// The broker has it already, so it is not sent: it counts as acknowledged, in its place.
+    pub(crate) had: bool,
 }
 
 /// The first event, in the order of sending, that the broker refused.
@@ -97,6 +99,18 @@ impl Tails {
     }
 }
 
+impl State {
+    /// Moves the prefix over what is acknowledged.
+    fn advance(&mut self) {
+        while let Some((sent, Fate::Acknowledged)) = self.entries.front().copied() {
+            self.tails.advance(sent.topic, sent.partition, sent.position);
+            self.acked = Some(sent.position);
+            self.entries.pop_front();
+            self.base += 1;
+        }
+    }
+}
+
 impl Flight {
     /// An empty one, for an instance that goes on where another one ended.
     pub(crate) fn after(tails: Tails) -> Self {
@@ -114,10 +128,15 @@ impl Flight {
         let mut state = self.lock();
         let first = state.base + state.entries.len();
         for sent in events {
+            if sent.had {
+                state.entries.push_back((sent, Fate::Acknowledged));
+                continue;
+            }
             state.unreported += 1;
             state.unreported_bytes += sent.bytes;
             state.entries.push_back((sent, Fate::Unknown));
         }
+        state.advance();
         first
     }
 
@@ -147,12 +166,7 @@ impl Flight {
                 state.refused = Some(refused);
             }
         }
-        while let Some((sent, Fate::Acknowledged)) = state.entries.front().copied() {
-            state.tails.advance(sent.topic, sent.partition, sent.position);
-            state.acked = Some(sent.position);
-            state.entries.pop_front();
-            state.base += 1;
-        }
+        state.advance();
         let wake = state.refused.is_some()
             || match state.wake {
                 Wake::Unreported(most) => state.unreported <= most,
@@ -351,6 +365,7 @@ mod tests {
             position: Position::new(1, 1, position),
             created_at: DateTime::UNIX_EPOCH,
             bytes: 10,
+            had: false,
         }
     }
 
@@ -367,6 +382,22 @@ mod tests {
         assert_eq!(flight.acked(), Some(Position::new(1, 1, 3)));
         assert_eq!(flight.take_up([sent(4)].into_iter()), 3);
         assert_eq!(flight.unreported(), 1);
+    }
+
+    #[test]
+    fn what_the_broker_has_is_acknowledged_in_its_place() {
+        let flight = Flight::default();
+        let had = |position| Sent {
+            had: true,
+            ..sent(position)
+        };
+        flight.take_up([had(1), sent(2), had(3)].into_iter());
+        assert_eq!((flight.prefix(), flight.unreported()), (1, 1));
+        assert_eq!(flight.acked(), Some(Position::new(1, 1, 1)));
+        flight.report(1, Ok(()));
+        assert_eq!(flight.acked(), Some(Position::new(1, 1, 3)));
+        let before = flight.tails().advance(TopicId(0), 0, Position::new(1, 1, 4));
+        assert_eq!(before, Some(Position::new(1, 1, 3)));
     }
 
     #[test]

@@ -16,11 +16,18 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 
 impl Primed {
     /// The indices of the events that have to be acknowledged before any other of their partition is sent,
-    /// in ascending order. The partitions count as primed from now on.
+    /// in ascending order. The partitions count as primed from now on. What the broker has already, before the first of a
+    /// partition, is among them: it comes before that one.
     pub(crate) fn openers(&mut self, sent: &[Sent]) -> Vec<usize> {
         let now = Instant::now();
         let mut openers = Vec::new();
         for (index, sent) in sent.iter().enumerate() {
+            if sent.had {
+                if self.partition(sent).is_none_or(|at| at != now) {
+                    openers.push(index);
+                }
+                continue;
+            }
             let known = self.partition(sent).replace(now);
             if known.is_none_or(|at| now.duration_since(at) > REMEMBERED) {
                 openers.push(index);
@@ -58,9 +65,16 @@ mod tests {
             position: Position::new(1, 1, 1),
             created_at: DateTime::UNIX_EPOCH,
             bytes: 1,
+            had: false,
         };
         let mut primed = Primed::default();
         assert_eq!(primed.openers(&[3, 3, 5, 3, 5, 7].map(sent)), [0, 2, 5]);
         assert_eq!(primed.openers(&[3, 4].map(sent)), [1]);
+        let had = |partition| Sent {
+            had: true,
+            ..sent(partition)
+        };
+        let mixed = [had(8), sent(8), had(8), sent(8), had(3), sent(3)];
+        assert_eq!(primed.openers(&mixed), [0, 1, 4]);
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -20,14 +20,27 @@ const LAST: i64 = 20;
 /// outbox's database does not any more.
 ///
 /// # Errors
-/// If the broker does not answer, or we may not read the topics: [`is_refusal`].
+/// As [`by_partition`].
 pub(crate) async fn highest(
     kafka: &[(String, String)],
     source: &SourceName,
     topics: Vec<String>,
 ) -> Result<Option<Position>, KafkaError> {
+    let found = by_partition(kafka, source, topics).await?;
+    Ok(found.into_values().flat_map(BTreeMap::into_values).max())
+}
+
+/// The same of each partition of each topic that has any.
+///
+/// # Errors
+/// If the broker does not answer, or we may not read the topics: [`is_refusal`].
+pub(crate) async fn by_partition(
+    kafka: &[(String, String)],
+    source: &SourceName,
+    topics: Vec<String>,
+) -> Result<BTreeMap<String, BTreeMap<i32, Position>>, KafkaError> {
     if topics.is_empty() {
-        return Ok(None);
+        return Ok(BTreeMap::new());
     }
     let mut config = looker(kafka, NOBODY);
     config.set("fetch.wait.max.ms", "10");
@@ -52,19 +65,24 @@ pub(crate) fn is_refusal(error: &KafkaError) -> bool {
     )
 }
 
-fn look(consumer: &BaseConsumer, source: &str, topics: &[String]) -> Result<Option<Position>, KafkaError> {
+fn look(
+    consumer: &BaseConsumer,
+    source: &str,
+    topics: &[String],
+) -> Result<BTreeMap<String, BTreeMap<i32, Position>>, KafkaError> {
     // All of them: a broker that makes topics on sight would make one that is asked for by name.
     let metadata = consumer.fetch_metadata(None, ANSWER_WITHIN)?;
     let found = metadata
         .topics()
         .iter()
         .filter(|topic| topic.error().is_none() && topics.iter().any(|name| name == topic.name()));
-    let mut highest = None;
+    let mut highest = BTreeMap::new();
     for topic in found {
         // One without a leader cannot be read; nothing can be published to it either.
         let led = topic.partitions().iter().filter(|one| one.leader() >= 0);
         let led = led.map(|one| one.id()).collect();
-        highest = highest.max(of_topic(consumer, source, topic.name(), led)?);
+        let name = topic.name();
+        highest.insert(name.to_owned(), of_topic(consumer, source, name, led)?);
     }
     Ok(highest)
 }
@@ -75,13 +93,13 @@ fn of_topic(
     source: &str,
     topic: &str,
     mut unread: BTreeSet<i32>,
-) -> Result<Option<Position>, KafkaError> {
+) -> Result<BTreeMap<i32, Position>, KafkaError> {
     let mut ends = TopicPartitionList::new();
     for partition in &unread {
         ends.add_partition_offset(topic, *partition, Offset::OffsetTail(LAST))?;
     }
     consumer.assign(&ends)?;
-    let (begun, mut highest) = (Instant::now(), None);
+    let (begun, mut highest) = (Instant::now(), BTreeMap::new());
     while !unread.is_empty() {
         if begun.elapsed() > ANSWER_WITHIN {
             return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut));
@@ -99,9 +117,10 @@ fn of_topic(
                     let found = headers.find(|header| header.key == name)?;
                     std::str::from_utf8(found.value?).ok()
                 };
-                if header(CE_SOURCE) == Some(source) {
-                    let position = header(CE_SEQUENCE).and_then(|text| text.parse().ok());
-                    highest = highest.max(position);
+                let position = header(CE_SEQUENCE).and_then(|text| text.parse::<Position>().ok());
+                if let Some(position) = position.filter(|_| header(CE_SOURCE) == Some(source)) {
+                    let known = highest.entry(message.partition()).or_insert(position);
+                    *known = position.max(*known);
                 }
             }
         }

@@ -176,7 +176,7 @@ impl Publisher {
         let doing = client("beginning a transaction");
         producer.begin_transaction().map_err(doing)?;
         let cut = self
-            .pass_on(window, chunk.clone(), without.clone(), refuse)
+            .pass_on(window, chunk.clone(), (without.clone(), Vec::new()), refuse)
             .await?;
         self.settle().await?;
         let (mut last, mut topics, mut sent) = (None, BTreeSet::new(), Vec::new());

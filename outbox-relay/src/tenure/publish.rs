@@ -21,8 +21,8 @@ const RETRY_BROKER: (Duration, Duration) = (Duration::from_millis(200), Duration
 enum Cause {
     /// The broker is in trouble, or a batch was refused of which nobody knows whose fault it is: try again.
     Trouble,
-    /// This event by itself, and nothing of it was written, nor of what comes behind it.
-    Event(Stopped),
+    /// This event by itself, at a position, and nothing of it was written, nor of what comes behind it.
+    Event(Stopped, i64),
     /// An event that is not there any more.
     Nobody,
 }
@@ -93,7 +93,17 @@ impl Tenure {
             let wait = match self.cause(window, &halt).await? {
                 Cause::Trouble => in_trouble.next(),
                 Cause::Nobody => stopped.next(),
-                Cause::Event(event) => {
+                Cause::Event(event, position) => {
+                    match self.was_written(publisher, window, &event, position).await? {
+                        Some(true) => continue,
+                        Some(false) => {}
+                        None => {
+                            tokio::select! {
+                                () = tokio::time::sleep(in_trouble.next()) => continue,
+                                () = cancel.cancelled() => return Ok(false),
+                            }
+                        }
+                    }
                     if self.may_park(publisher, window, &event, &mut suspect) {
                         if self.park(publisher, window, after, &event).await? {
                             continue;
@@ -148,13 +158,14 @@ impl Tenure {
             tracing::error!(source = %self.shared.source, position, %why, "event that cannot be sent is gone");
             return Ok(Cause::Nobody);
         };
-        Ok(Cause::Event(Stopped {
+        let event = Stopped {
             id,
             topic,
             key,
             r#type,
             why,
-        }))
+        };
+        Ok(Cause::Event(event, position))
     }
 
     /// Everything waits for this event.
