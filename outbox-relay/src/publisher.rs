@@ -196,6 +196,7 @@ impl Publisher {
         let is_committed = self.is_committed(window);
         // What windows before it have got acknowledged is of no use any more.
         self.beyond.retain(|place| !is_before(*place, window));
+        self.there.forget_before(window);
         let mut passing = Passing::default();
         let mut reader = Reader::new(window, after, budget);
         // There may be nothing behind where it is resumed.

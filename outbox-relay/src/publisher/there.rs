@@ -4,7 +4,7 @@ use saga_core::partitioner::partition_for;
 use saga_core::position::Position;
 use sqlx::postgres::PgConnection;
 
-use super::places::position_in;
+use super::places::{is_before, position_in};
 use super::{Halt, Publisher};
 use crate::kafka::published::{by_partition, is_refusal};
 use crate::outbox::error::OutboxError;
@@ -31,6 +31,14 @@ impl InTopic {
     fn has(&self, key: &str, place: Position) -> bool {
         let partition = partition_for(key.as_bytes(), self.partitions);
         self.last.get(&partition).is_some_and(|last| *last >= place)
+    }
+}
+
+impl There {
+    /// What ends before a window says nothing of its events, and each look costs.
+    pub(super) fn forget_before(&mut self, window: &Window) {
+        self.0
+            .retain(|_, topic| topic.last.values().any(|last| !is_before(*last, window)));
     }
 }
 
