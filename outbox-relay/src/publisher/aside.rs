@@ -32,7 +32,7 @@ impl Publisher {
             if had.binary_search(&index).is_ok() {
                 continue;
             }
-            if done.contains(&position) && self.transacting.is_none() {
+            if done.contains(&position) {
                 had.insert(had.partition_point(|other| *other < index), index);
                 continue;
             }

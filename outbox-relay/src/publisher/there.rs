@@ -57,7 +57,13 @@ impl Publisher {
             return Ok(());
         }
         self.topics.meet(connection, vec![topic.to_owned()]).await?;
-        let partitions = self.topics.snapshot().get(topic).map(|topic| topic.partitions);
+        let known = self.topics.snapshot();
+        // Of one that nothing can be sent to, it is not known where keys go: what is taken for there by mistake is lost.
+        let sendable = known.get(topic).filter(|topic| topic.unsendable.is_none());
+        let Some(partitions) = sendable.map(|topic| topic.partitions) else {
+            self.there.0.remove(topic);
+            return Ok(());
+        };
         let (kafka, source) = (&self.options.kafka, &self.options.source);
         let last = match by_partition(kafka, source, vec![topic.to_owned()]).await {
             Ok(mut found) => found.remove(topic).unwrap_or_default(),
@@ -73,7 +79,6 @@ impl Publisher {
                 return Err(Halt::Client { doing, source });
             }
         };
-        let partitions = partitions.unwrap_or(1);
         self.there
             .0
             .insert(topic.to_owned(), InTopic { partitions, last });
