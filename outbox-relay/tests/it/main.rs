@@ -40,6 +40,9 @@ mod parked;
 /// Parked events that are many.
 mod replays;
 
+/// Events that were written by somebody who has not heard so.
+mod there;
+
 /// Each event seen once, by whoever reads what is committed.
 mod transactions;
 
