@@ -94,16 +94,16 @@ pub(crate) async fn measure(ground: &Ground, load: Load, report: &mut Report) ->
         sqlx::query("truncate saga.outbox").execute(&pool).await?;
         ground.forget_topic(&topic).await?;
     }
-    limits.sort_by(f64::total_cmp);
-    let drained = middle(ours);
-    let limit = limits[(limits.len() - 1) / 2];
+    let (drained, limit) = middle(ours.into_iter().zip(limits).collect(), |(drained, _)| {
+        drained.rate
+    });
     let beside = "min(COPY, raw producer)";
     report.compare("peers.relay.drain", drained.rate, "events/s", limit, beside);
     drained.tell_usage("relay", None, report);
     let (p50, p99) = paced(ground, (&url, &pool), load, report).await?;
     let ours = Ours { drained, p50, p99 };
     if let Some(debezium) = debezium {
-        middle(theirs).tell("debezium", &ours, report);
+        middle(theirs, |drained| drained.rate).tell("debezium", &ours, report);
         debezium.paced(ground, &pool, load, &ours, report).await?;
     }
     pool.close().await;
@@ -112,8 +112,8 @@ pub(crate) async fn measure(ground: &Ground, load: Load, report: &mut Report) ->
 }
 
 /// The run that half of the others do not exceed.
-fn middle(mut runs: Vec<Drained>) -> Drained {
-    runs.sort_by(|one, other| one.rate.total_cmp(&other.rate));
+fn middle<T: Copy>(mut runs: Vec<T>, rate: impl Fn(&T) -> f64) -> T {
+    runs.sort_by(|one, other| rate(one).total_cmp(&rate(other)));
     runs[(runs.len() - 1) / 2]
 }
 
