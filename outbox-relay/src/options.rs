@@ -83,7 +83,7 @@ pub struct Options {
     pub persist_every: Duration,
     /// The shortest and the longest wait between two looks at an idle outbox. When nothing has come for ten seconds, the
     /// longest is four times that. The more outboxes an [`Instance`](crate::Instance) has, the longer they wait, so that all of
-    /// them together are looked at 2,000 times a second at most.
+    /// them together are looked at 2,000 times a second at most while nothing comes.
     pub poll: (Duration, Duration),
     /// How often leaves are looked at that could be emptied.
     pub rotate_every: Duration,
