@@ -82,7 +82,7 @@ struct Cost {
 }
 
 /// While nothing happens, after the first backlog.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct AtRest {
     /// Of the relay and its sessions together.
     cores: f64,
@@ -108,12 +108,8 @@ async fn drained(ground: &Ground, name: &str, sources: usize, waiting: usize, ro
     for pool in &pools {
         until_held(pool).await?;
     }
-    let (mut relayed, mut stored) = (Duration::ZERO, Duration::ZERO);
-    let mut at_rest = AtRest::default();
     let mut known = 0;
-    // Nobody counts the first: whoever has had no backlog yet has plans and clients to make, once.
-    for round in 0..=rounds {
-        let waiting = if round == 0 { waiting.min(FIRST) } else { waiting };
+    let mut round = async |waiting: usize| -> Result<(Duration, Duration)> {
         known += waiting * sources;
         signal(&relay, "STOP")?;
         for pool in &pools {
@@ -123,13 +119,20 @@ async fn drained(ground: &Ground, name: &str, sources: usize, waiting: usize, ro
         let before = (usage::of(relay.id())?.processor, used(&sessions, &pools).await?);
         signal(&relay, "CONT")?;
         ground.filled(name, known, PATIENCE).await?;
-        if round == 0 {
-            until_quiet(&relay).await?;
-            at_rest = AtRest::of(&relay, &sessions, &pools).await?;
-            continue;
-        }
-        relayed += usage::of(relay.id())?.processor.saturating_sub(before.0);
-        stored += used(&sessions, &pools).await?.saturating_sub(before.1);
+        Ok((
+            usage::of(relay.id())?.processor.saturating_sub(before.0),
+            used(&sessions, &pools).await?.saturating_sub(before.1),
+        ))
+    };
+    // Nobody counts the first: whoever has had no backlog yet has plans and clients to make, once.
+    round(waiting.min(FIRST)).await?;
+    until_quiet(&relay).await?;
+    let at_rest = AtRest::of(&relay, &sessions, &pools).await?;
+    let (mut relayed, mut stored) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..rounds {
+        let taken = round(waiting).await?;
+        relayed += taken.0;
+        stored += taken.1;
     }
     let peak_kb = usage::peak_kb(relay.id())?;
     drop(relay);

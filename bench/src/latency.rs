@@ -115,13 +115,7 @@ pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) 
         .await?
         .saturating_sub(before);
     let cores = taken.as_secs_f64() / begun.elapsed().as_secs_f64();
-    report.compare(
-        "relay.writers",
-        together,
-        "tx/s",
-        alone.per_second(),
-        "writers alone",
-    );
+    report.compare("relay.writers", together, "tx/s", alone, "writers alone");
     report.add("relay.writers.cores", cores, "cores");
     // Each event of a latency is our own client's.
     let most = writers.own().await?;

@@ -23,10 +23,6 @@ pub(crate) struct Writers<'g> {
     pgbench: Option<PathBuf>,
 }
 
-/// What writers do while nobody reads.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Alone(f64);
-
 impl<'g> Writers<'g> {
     /// Those of an outbox.
     pub(crate) async fn of(
@@ -54,19 +50,19 @@ impl<'g> Writers<'g> {
         })
     }
 
-    /// With the relay away. Also tells how our own client, whom the latencies need, stands beside pgbench.
-    pub(crate) async fn alone(&self, report: &mut Report) -> Result<Alone> {
+    /// Transactions per second with the relay away. Also tells how our own client, whom the latencies need, stands beside pgbench.
+    pub(crate) async fn alone(&self, report: &mut Report) -> Result<f64> {
         report.say("limit: 16 writers of one event per transaction, with the relay away");
         let own = self.own().await?;
         let Some(_) = self.pgbench else {
             report.add("limit.writers", own, "tx/s");
-            return Ok(Alone(own));
+            return Ok(own);
         };
         report.say("limit: the same by pgbench");
         let limit = self.rate().await?;
         report.add("limit.pgbench", limit, "tx/s");
         report.compare("limit.writers", own, "tx/s", limit, "pgbench");
-        Ok(Alone(limit))
+        Ok(limit)
     }
 
     /// Transactions per second.
@@ -101,7 +97,7 @@ impl<'g> Writers<'g> {
     pub(crate) async fn beside_neighbour(
         &self,
         cores: f64,
-        (together, alone): (f64, Alone),
+        (together, alone): (f64, f64),
         report: &mut Report,
     ) -> Result<()> {
         report.say(&format!(
@@ -116,17 +112,11 @@ impl<'g> Writers<'g> {
         report.add("relay.writers.neighbour.cores", got, "cores");
         report.compare(
             "relay.writers.kept",
-            together / alone.per_second(),
+            together / alone,
             "of alone",
             beside / alone_again,
             "beside the neighbour",
         );
         Ok(())
-    }
-}
-
-impl Alone {
-    pub(crate) fn per_second(self) -> f64 {
-        self.0
     }
 }

@@ -66,11 +66,15 @@ impl Debezium {
         self,
         ground: &Ground,
         pool: &PgPool,
-        (topic, rows): (&str, usize),
+        (topic, round, rows): (&str, usize, usize),
         report: &mut Report,
     ) -> Result<(Self, Drained)> {
         let kept = kept_bytes(pool).await?;
-        report.add("peers.debezium.log_kept", kept as f64 / 1e6, "MB");
+        report.add(
+            format!("peers.debezium.log_kept.{round}"),
+            kept as f64 / 1e6,
+            "MB",
+        );
         report.say("draining: Debezium");
         let pid = self.pid()?;
         let watch = Watch::begin(ground, pool, Some(pid)).await?;
@@ -82,7 +86,11 @@ impl Debezium {
         ));
         let drained = watch.drained(&its(topic), rows, pid).await?;
         let resident_kb = usage::of(pid)?.resident_kb;
-        report.add("peers.debezium.resident", resident_kb as f64 / 1024.0, "MB");
+        report.add(
+            format!("peers.debezium.resident.{round}"),
+            resident_kb as f64 / 1024.0,
+            "MB",
+        );
         let debezium = debezium.turn(KafkaConnect::stop_connector).await?;
         ground.forget_topic(&its(topic)).await?;
         Ok((debezium, drained))

@@ -66,13 +66,15 @@ pub(crate) async fn measure(ground: &Ground, load: Load, report: &mut Report) ->
             debezium.prepare(ground, &topic).await?;
         }
         backlog::fill(&pool, &topic, load.rows).await?;
-        limits.push(limit(ground, &pool, load.rows, report).await?);
+        limits.push(limit(ground, &pool, (round, load.rows), report).await?);
         let begin_with_ours = round % 2 == 1;
         if begin_with_ours {
             ours.push(drain(ground, (&url, &pool), (&topic, load.rows), report).await?);
         }
         if let Some(stopped) = debezium.take() {
-            let (stopped, drained) = stopped.drain(ground, &pool, (&topic, load.rows), report).await?;
+            let (stopped, drained) = stopped
+                .drain(ground, &pool, (&topic, round, load.rows), report)
+                .await?;
             theirs.push(drained);
             debezium = Some(stopped);
         }
@@ -118,14 +120,19 @@ fn middle<T: Copy>(mut runs: Vec<T>, rate: impl Fn(&T) -> f64) -> T {
 }
 
 /// What the machine can do in this round: the slower of COPY out of the same table and a raw producer of records like ours.
-async fn limit(ground: &Ground, pool: &PgPool, rows: usize, report: &mut Report) -> Result<f64> {
+async fn limit(
+    ground: &Ground,
+    pool: &PgPool,
+    (round, rows): (usize, usize),
+    report: &mut Report,
+) -> Result<f64> {
     report.say("limits: COPY out of the same table, and a raw librdkafka producer");
     let copy = limits::copy_out(pool, rows).await?;
     let sample = rows.min(limits::MOST_OF_PRODUCER);
     limits::raw_producer(ground, sample / 5, RawRecord::WarmUp).await?;
     let raw = limits::raw_producer(ground, sample, RawRecord::Event).await?;
-    report.add("peers.limit.copy_out", copy, "rows/s");
-    report.add("peers.limit.raw_producer", raw, "events/s");
+    report.add(format!("peers.limit.copy_out.{round}"), copy, "rows/s");
+    report.add(format!("peers.limit.raw_producer.{round}"), raw, "events/s");
     Ok(copy.min(raw))
 }
 
