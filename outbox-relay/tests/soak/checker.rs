@@ -1,9 +1,11 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt::{Display, Formatter};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use chrono::{DateTime, SecondsFormat};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -27,6 +29,8 @@ pub struct Checker {
 struct Seen {
     partitions: HashMap<i32, Partition>,
     versions: Versions,
+    /// What came too late to be taken, as consumers see it, and has to come again.
+    late: HashMap<Uuid, String>,
     verdict: Verdict,
     /// When the last record came.
     moved: Option<Instant>,
@@ -36,7 +40,29 @@ struct Seen {
 struct Partition {
     last: Option<Position>,
     /// What came lately, in order. What a relay sends again was not acknowledged when it crashed, so it is among them.
-    lately: VecDeque<(Position, Uuid)>,
+    lately: VecDeque<Came>,
+}
+
+/// A record that came.
+#[derive(Debug, Clone, Copy)]
+struct Came {
+    position: Position,
+    id: Uuid,
+    offset: i64,
+    /// When the broker wrote it, in milliseconds.
+    written: i64,
+}
+
+impl Display for Came {
+    fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
+        let written = DateTime::from_timestamp_millis(self.written).unwrap_or_default();
+        let written = written.to_rfc3339_opts(SecondsFormat::Millis, true);
+        write!(
+            out,
+            "position {}, offset {}, written {written}",
+            self.position, self.offset
+        )
+    }
 }
 
 /// What came of it.
@@ -44,6 +70,8 @@ struct Partition {
 pub struct Verdict {
     pub events: u64,
     pub duplicates: u64,
+    /// What a relay sent that had been frozen while its successor parked it. Consumers take what is sent again instead.
+    pub late: u64,
     pub lost: u64,
     pub violations: Vec<String>,
 }
@@ -52,6 +80,7 @@ pub struct Verdict {
 const LATELY: usize = 200_000;
 /// More than this says no more than this.
 const VIOLATIONS: usize = 1000;
+const TOLD: usize = 20;
 /// How long it may take until the last event is there, from the last one that came.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// For what should not be there.
@@ -62,7 +91,11 @@ impl Verdict {
         self.lost == 0 && self.violations.is_empty()
     }
 
+    /// Told at once: whoever waits for the end of ten million events may want to stop at the first.
     fn violation(&mut self, what: String) {
+        if self.violations.len() < TOLD {
+            println!("soak: {what}");
+        }
         if self.violations.len() < VIOLATIONS {
             self.violations.push(what);
         }
@@ -126,6 +159,9 @@ impl Checker {
         self.ended.store(true, Ordering::Release);
         tokio::task::spawn_blocking(|| self.thread.join().unwrap()).await??;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, what) in std::mem::take(&mut seen.late) {
+            seen.verdict.violation(what);
+        }
         seen.verdict.lost = seen.versions.lost(expected);
         for (key, version) in &seen.versions.last.clone() {
             if expected.get(key).is_none_or(|last| last < version) {
@@ -151,16 +187,23 @@ impl Seen {
         let payload = std::str::from_utf8(message.payload().context("each has a payload")?)?;
         let version: i64 = payload.trim_end().parse()?;
 
+        let came = Came {
+            position,
+            id,
+            offset: message.offset(),
+            written: message.timestamp().to_millis().unwrap_or(0),
+        };
         let number = message.partition();
         let partition = self.partitions.entry(number).or_default();
         if let Some(last) = partition.last.filter(|last| position <= *last) {
-            self.verdict.duplicates += 1;
             let known = partition
                 .lately
-                .binary_search_by_key(&position, |(known, _)| *known);
-            if known.ok().is_none_or(|index| partition.lately[index].1 != id) {
-                let what = format!("{id} has position {position} behind {last}, and is no duplicate");
-                self.verdict.violation(what);
+                .binary_search_by_key(&position, |known| known.position);
+            if known.is_ok_and(|index| partition.lately[index].id == id) {
+                self.verdict.duplicates += 1;
+            } else {
+                let what = format!("partition {number}: {id} ({came}) is behind {last}, and no duplicate");
+                self.late.insert(id, what);
             }
             return Ok(());
         }
@@ -172,13 +215,19 @@ impl Seen {
             self.verdict.violation(what);
         }
         partition.last = Some(position);
-        partition.lately.push_back((position, id));
+        partition.lately.push_back(came);
         if partition.lately.len() > LATELY {
             partition.lately.pop_front();
         }
         self.verdict.events += 1;
+        self.verdict.late += u64::from(self.late.remove(&id).is_some());
         if let Some(last) = self.versions.take(key, version) {
-            let what = format!("{key}: version {version} comes after {last}, position {position}");
+            let mut what =
+                format!("partition {number}: {key}: version {version} ({came}) comes after {last}");
+            let before = |one: &&Came| one.id == id && one.offset != came.offset;
+            if let Some(before) = partition.lately.iter().find(before) {
+                what += &format!("; the same event came before: {before}");
+            }
             self.verdict.violation(what);
         }
         Ok(())

@@ -1,9 +1,14 @@
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use chrono::{DateTime, SecondsFormat, Utc};
 use local_stack::TestStack;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -11,21 +16,30 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
+use super::options::{Options, QUICK_MS};
 use super::support::Outbox;
 use super::writers::{LARGE_BYTES, Progress};
 
 /// Two processes, of which one has the lease and the other stands by.
 pub struct Relays {
     outbox: Outbox,
+    /// Where they write their logs.
+    dir: PathBuf,
     running: [Child; 2],
 }
 
 impl Relays {
-    pub async fn start(outbox: &Outbox) -> Result<Self> {
+    pub fn start(outbox: &Outbox, dir: &Path) -> Result<Self> {
         Ok(Self {
-            running: [spawn(outbox)?, spawn(outbox)?],
+            running: [spawn(outbox, dir, 0)?, spawn(outbox, dir, 1)?],
             outbox: outbox.clone(),
+            dir: dir.to_owned(),
         })
+    }
+
+    fn start_again(&mut self, which: usize) -> Result<()> {
+        self.running[which] = spawn(&self.outbox, &self.dir, which)?;
+        Ok(())
     }
 
     fn pid(&self, which: usize) -> Result<Pid> {
@@ -37,29 +51,102 @@ impl Relays {
 
     async fn kill(&mut self, which: usize) -> Result<()> {
         self.running[which].kill().await?;
-        self.running[which] = spawn(&self.outbox)?;
-        Ok(())
+        self.start_again(which)
     }
 
     async fn terminate(&mut self, which: usize) -> Result<()> {
-        kill_process(self.pid(which)?, Signal::TERM)?;
+        self.signal(which, Signal::TERM)?;
         self.running[which].wait().await?;
-        self.running[which] = spawn(&self.outbox)?;
-        Ok(())
+        self.start_again(which)
     }
 
-    /// Longer than its lease, so that the other one takes over meanwhile.
-    async fn freeze(&mut self, which: usize) -> Result<()> {
-        kill_process(self.pid(which)?, Signal::STOP)?;
-        tokio::time::sleep(LEASE * 2).await;
-        kill_process(self.pid(which)?, Signal::CONT)?;
-        Ok(())
+    fn signal(&self, which: usize, signal: Signal) -> Result<()> {
+        Ok(kill_process(self.pid(which)?, signal)?)
     }
 }
 
-const LEASE: Duration = Duration::from_secs(1);
+fn in_logs(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
 
-fn spawn(outbox: &Outbox) -> Result<Child> {
+const LEASE: Duration = Duration::from_secs(1);
+/// So that the other one takes over meanwhile.
+const PAST_LEASE: Duration = Duration::from_secs(2);
+
+/// What a topic takes: usually, and when it refuses what is large. Batches are refused as well as events then, by a broker
+/// that the relay has asked before.
+const USUAL: usize = 1_000_000;
+const REFUSING: usize = LARGE_BYTES / 2;
+
+/// What can go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    RelayKilled,
+    RelayStopped,
+    RelayFrozen,
+    BrokerFrozen,
+    BrokerKilled,
+    DatabaseCrashed,
+    TopicRefuses,
+    /// One of the others happens while the topic refuses what is large.
+    TopicRefusesMeanwhile,
+    /// The topic refuses what is large while a relay is frozen, and no longer when it wakes up.
+    TopicRefusesSleeper,
+}
+
+impl Fault {
+    fn name(self) -> &'static str {
+        match self {
+            Self::RelayKilled => "relays killed",
+            Self::RelayStopped => "relays stopped",
+            Self::RelayFrozen => "relays frozen past their lease",
+            Self::BrokerFrozen => "brokers frozen",
+            Self::BrokerKilled => "brokers killed",
+            Self::DatabaseCrashed => "databases crashed",
+            Self::TopicRefuses => "topics refuse what is large",
+            Self::TopicRefusesMeanwhile => "topics refuse while something else happens",
+            Self::TopicRefusesSleeper => "topics refuse while a relay is frozen",
+        }
+    }
+}
+
+/// What may happen while something else does.
+const ALONE: [Fault; 6] = [
+    Fault::RelayKilled,
+    Fault::RelayStopped,
+    Fault::RelayFrozen,
+    Fault::BrokerFrozen,
+    Fault::BrokerKilled,
+    Fault::DatabaseCrashed,
+];
+
+/// A round of all, some of them more often.
+const ROUND: [Fault; 17] = [
+    Fault::RelayKilled,
+    Fault::RelayKilled,
+    Fault::RelayKilled,
+    Fault::RelayKilled,
+    Fault::RelayKilled,
+    Fault::RelayStopped,
+    Fault::RelayFrozen,
+    Fault::RelayFrozen,
+    Fault::BrokerFrozen,
+    Fault::BrokerFrozen,
+    Fault::BrokerKilled,
+    Fault::DatabaseCrashed,
+    Fault::TopicRefuses,
+    Fault::TopicRefuses,
+    Fault::TopicRefusesMeanwhile,
+    Fault::TopicRefusesMeanwhile,
+    Fault::TopicRefusesSleeper,
+];
+
+/// The log of one goes on where the one before it ended.
+fn spawn(outbox: &Outbox, dir: &Path, which: usize) -> Result<Child> {
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(dir.join(format!("relay-{which}.log")))?;
     Ok(Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
         .arg("run")
         .env_clear()
@@ -67,9 +154,10 @@ fn spawn(outbox: &Outbox) -> Result<Child> {
         .env("RELAY_KAFKA_BROKERS", &outbox.servers.kafka_brokers)
         .env("RELAY_LEASE_MS", LEASE.as_millis().to_string())
         .env("RELAY_ADMIN_LISTEN", "127.0.0.1:0")
-        .env("RELAY_LOG", "error")
+        .env("RELAY_LOG", "info")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+        .stderr(log)
         .kill_on_drop(true)
         .spawn()?)
 }
@@ -83,98 +171,121 @@ pub struct Faults {
     relays: Relays,
     topic: String,
     random: StdRng,
+    pause_ms: u64,
     injected: Vec<(&'static str, u32)>,
+    /// What was injected when.
+    log: File,
 }
 
 impl Faults {
-    pub fn new(stack: Arc<TestStack>, (relays, topic): (Relays, &str), seed: u64) -> Self {
-        Self {
+    pub fn new(stack: Arc<TestStack>, (relays, topic): (Relays, &str), options: Options) -> Result<Self> {
+        let log = File::create(relays.dir.join("faults.log"))?;
+        Ok(Self {
             stack,
             relays,
             topic: topic.to_owned(),
-            random: StdRng::seed_from_u64(seed),
+            random: StdRng::seed_from_u64(options.seed),
+            pause_ms: options.pause_ms,
             injected: Vec::new(),
-        }
+            log,
+        })
     }
 
     /// One after the other until everything is written; at least one round of all. The first round comes quickly, the
     /// later ones leave some time for work.
     pub fn keep_coming(mut self, progress: Arc<Progress>) -> JoinHandle<Result<Injected>> {
         tokio::spawn(async move {
-            let (mut longest_ms, mut rounds) = (1500, 0);
+            let (mut longest_ms, mut rounds) = (QUICK_MS, 0);
             loop {
                 let enough = |rounds| rounds > 0 && progress.written_all.load(Ordering::Acquire);
-                let mut kinds = vec![0, 0, 0, 0, 0, 1, 2, 2, 3, 3, 4, 5, 6, 6];
-                while !kinds.is_empty() && !enough(rounds) {
-                    let kind = kinds.swap_remove(self.random.random_range(0..kinds.len()));
+                let mut faults = ROUND.to_vec();
+                while !faults.is_empty() && !enough(rounds) {
+                    let fault = faults.swap_remove(self.random.random_range(0..faults.len()));
                     // Also while all recover from the last one.
                     let pause = Duration::from_millis(self.random.random_range(50..longest_ms));
                     tokio::time::sleep(pause).await;
-                    self.inject(kind).await?;
+                    self.inject(fault).await?;
                     progress.faults.fetch_add(1, Ordering::Relaxed);
                 }
                 rounds += 1;
                 if enough(rounds) {
                     return Ok((self.relays, self.injected));
                 }
-                longest_ms = 15_000;
+                longest_ms = self.pause_ms;
             }
         })
     }
 
-    async fn inject(&mut self, kind: u8) -> Result<()> {
+    async fn inject(&mut self, fault: Fault) -> Result<()> {
+        let began = in_logs(Utc::now());
         let which = self.random.random_range(0..2);
-        let name = match kind {
-            0 => {
-                self.relays.kill(which).await?;
-                "relays killed"
+        match fault {
+            Fault::RelayKilled => self.relays.kill(which).await?,
+            Fault::RelayStopped => self.relays.terminate(which).await?,
+            Fault::RelayFrozen => {
+                self.relays.signal(which, Signal::STOP)?;
+                tokio::time::sleep(PAST_LEASE).await;
+                self.relays.signal(which, Signal::CONT)?;
             }
-            1 => {
-                self.relays.terminate(which).await?;
-                "relays stopped"
-            }
-            2 => {
-                self.relays.freeze(which).await?;
-                "relays frozen past their lease"
-            }
-            3 => {
+            Fault::BrokerFrozen => {
                 self.stack.kafka().pause();
-                tokio::time::sleep(Duration::from_millis(self.random.random_range(100..5000))).await;
+                self.pause(100..5000).await;
                 self.stack.kafka().resume();
-                "brokers frozen"
             }
-            4 => {
+            Fault::BrokerKilled => {
                 let stack = self.stack.clone();
                 tokio::task::spawn_blocking(move || {
                     stack.kafka().kill()?;
                     stack.kafka().start()
                 })
                 .await??;
-                "brokers killed"
             }
-            5 => {
+            Fault::DatabaseCrashed => {
                 let stack = self.stack.clone();
                 tokio::task::spawn_blocking(move || {
                     stack.postgres().stop_immediately()?;
                     stack.postgres().start()
                 })
                 .await??;
-                "databases crashed"
             }
-            _ => {
-                // Batches are refused as well as events, by a broker that the relay has asked before.
-                let (limit, usual) = (LARGE_BYTES / 2, 1_000_000);
-                self.limit_topic(limit).await?;
-                tokio::time::sleep(Duration::from_millis(self.random.random_range(100..3000))).await;
-                self.limit_topic(usual).await?;
-                "topics refuse what is large"
+            Fault::TopicRefuses => {
+                self.limit_topic(REFUSING).await?;
+                self.pause(100..3000).await;
+                self.limit_topic(USUAL).await?;
             }
-        };
+            Fault::TopicRefusesMeanwhile => {
+                self.limit_topic(REFUSING).await?;
+                self.pause(1..300).await;
+                let other = ALONE[self.random.random_range(0..ALONE.len())];
+                Box::pin(self.inject(other)).await?;
+                self.pause(1..1500).await;
+                self.limit_topic(USUAL).await?;
+            }
+            Fault::TopicRefusesSleeper => {
+                self.relays.signal(which, Signal::STOP)?;
+                self.pause(1..1000).await;
+                self.limit_topic(REFUSING).await?;
+                tokio::time::sleep(PAST_LEASE).await;
+                self.limit_topic(USUAL).await?;
+                self.pause(1..300).await;
+                self.relays.signal(which, Signal::CONT)?;
+            }
+        }
+        let (name, ended) = (fault.name(), in_logs(Utc::now()));
+        writeln!(
+            self.log,
+            "{began} to {ended}: {name} (relay {which}, if it is a relay's)"
+        )?;
         match self.injected.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += 1,
             None => self.injected.push((name, 1)),
         }
         Ok(())
+    }
+
+    /// How long something goes on is what is tested here, not what is waited for.
+    async fn pause(&mut self, ms: Range<u64>) {
+        tokio::time::sleep(Duration::from_millis(self.random.random_range(ms))).await;
     }
 
     async fn limit_topic(&self, bytes: usize) -> Result<()> {

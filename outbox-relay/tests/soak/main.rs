@@ -27,6 +27,7 @@ mod checker;
 /// Which of them have come.
 mod versions;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -70,18 +71,30 @@ async fn soak(options: Options) -> Result<bool> {
         options.events, options.seed, options.seed
     );
     let began = Instant::now();
+    let logs = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("soak-{}", options.seed));
+    std::fs::remove_dir_all(&logs).ok();
+    std::fs::create_dir_all(&logs)?;
+    println!(
+        "soak: logs of the relays, and when what went wrong: {}",
+        logs.display()
+    );
     let stack = Arc::new(tokio::task::spawn_blocking(TestStack::private).await??);
     let outbox = Outbox::on(stack.addresses()).await?;
     // What the checker has read need not be kept.
-    let retention = [("retention.ms", "600000"), ("segment.ms", "60000")];
+    let retention = [
+        ("retention.ms", "600000"),
+        ("segment.ms", "60000"),
+        // So that a violation tells when each copy came.
+        ("message.timestamp.type", "LogAppendTime"),
+    ];
     let topic = outbox.create_topic("events", PARTITIONS, &retention).await?;
     let progress = Arc::new(Progress::default());
     let checker = Checker::start(&outbox, &topic, PARTITIONS, progress.clone())?;
-    let relays = Relays::start(&outbox).await?;
+    let relays = Relays::start(&outbox, &logs)?;
     let writers = Writers::new(&outbox, &topic, options, progress.clone());
     writers.prepare().await?;
     let _operator = Operator::start(&outbox, progress.clone());
-    let faults = Faults::new(stack.clone(), (relays, &topic), options.seed).keep_coming(progress.clone());
+    let faults = Faults::new(stack.clone(), (relays, &topic), options)?.keep_coming(progress.clone());
 
     let telling = tokio::spawn(tell(progress.clone(), options.events, began));
     let expected = writers.write().await.context("writing")?;
@@ -113,9 +126,6 @@ async fn tell(progress: Arc<Progress>, events: u64, began: Instant) {
 }
 
 fn report(verdict: &Verdict, injected: &[(&'static str, u32)], took: Duration) {
-    for violation in verdict.violations.iter().take(20) {
-        println!("soak: {violation}");
-    }
     let faults: u32 = injected.iter().map(|(_, count)| count).sum();
     let kinds: Vec<String> = injected
         .iter()
@@ -123,10 +133,11 @@ fn report(verdict: &Verdict, injected: &[(&'static str, u32)], took: Duration) {
         .collect();
     println!("soak: faults: {}", kinds.join(", "));
     println!(
-        "soak: {} events in {} s, {faults} faults, {} known duplicates, {} lost, {} violations of order",
+        "soak: {} events in {} s, {faults} faults, {} known duplicates, {} too late and sent again, {} lost, {} violations of order",
         verdict.events,
         took.as_secs(),
         verdict.duplicates,
+        verdict.late,
         verdict.lost,
         verdict.violations.len(),
     );

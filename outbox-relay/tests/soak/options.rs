@@ -5,17 +5,23 @@ pub struct Options {
     pub seed: u64,
     pub writers: u64,
     pub keys: u32,
+    /// Between two faults, in milliseconds, once each kind has come.
+    pub pause_ms: u64,
 }
 
 pub const USAGE: &str = "\
-usage: just soak relay [--events N] [--seed S] [--writers N] [--keys N]
+usage: just soak relay [--events N] [--seed S] [--writers N] [--keys N] [--pause-ms N]
 
   --events N   how many events are committed, about (5000)
   --seed S     what writers and faults are drawn from (random; 1 where CI is set)
   --writers N  sessions that write at once (12)
   --keys N     keys that they write to (400)
+  --pause-ms N the longest time between two faults, once each kind has come (15000)
 
 The last line says what came of it. Exit code 1 if anything is lost or out of order.";
+
+/// The longest time between two faults while each kind comes for the first time.
+pub const QUICK_MS: u64 = 1500;
 
 impl Options {
     /// `None` if there is nothing to run: what test runners ask before they do.
@@ -30,6 +36,7 @@ impl Options {
             },
             writers: 12,
             keys: 400,
+            pause_ms: 15_000,
         };
         let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
@@ -45,6 +52,7 @@ impl Options {
                 "--keys" => {
                     options.keys = u32::try_from(number()?).map_err(|_| "--keys is too large".to_owned())?;
                 }
+                "--pause-ms" => options.pause_ms = number()?.max(QUICK_MS),
                 "--help" | "-h" => {
                     println!("{USAGE}");
                     return Ok(None);
