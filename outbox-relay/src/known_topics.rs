@@ -41,6 +41,11 @@ impl KnownTopics {
         self.topics.clone()
     }
 
+    /// The names of all that were ever met.
+    pub(crate) fn ever_met(&self) -> Vec<String> {
+        self.ids.keys().cloned().collect()
+    }
+
     /// The smallest `max.message.bytes`, as far as they are known.
     pub(crate) fn smallest_limit(&self) -> Option<usize> {
         self.topics

@@ -90,11 +90,6 @@ impl Parked {
         Ok(waiting)
     }
 
-    /// Whether a topic is parked as a whole.
-    pub(crate) fn holds_all_of(&self, topic: &str) -> bool {
-        self.topics.get(topic).is_some_and(|topic| topic.whole)
-    }
-
     fn holds(&self, topic: &str, key: &str) -> bool {
         self.topics
             .get(topic)

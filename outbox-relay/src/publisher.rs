@@ -63,8 +63,6 @@ pub(crate) struct Publisher {
     /// What they have got acknowledged behind the first event that was not, in the window that is being published.
     beyond: HashSet<Position>,
     there: There,
-    /// The last window that an owner before may have sent.
-    resumed: i64,
     /// Whose events are set aside.
     pub(crate) parked: Parked,
 }
@@ -91,6 +89,15 @@ pub(crate) enum Halt {
     /// A test wants it so.
     #[error(transparent)]
     Injected(#[from] Injected),
+}
+
+impl Halt {
+    /// Has health and the log tell of a broker that does not answer.
+    pub(crate) fn tell(&self, shared: &Shared) {
+        if let Self::Client { doing, source } = self {
+            shared.broker_trouble(source, &format!("{doing}: {source}"));
+        }
+    }
 }
 
 impl From<Refused> for Halt {
@@ -169,7 +176,6 @@ impl Publisher {
             acked: None,
             beyond: HashSet::new(),
             there: There::default(),
-            resumed: i64::try_from(history.window).unwrap_or(i64::MAX),
             parked,
         }
     }
@@ -189,6 +195,7 @@ impl Publisher {
         let _publishing = self.instance.as_ref().map(Instance::publishes_one_more);
         let budget = self.budget();
         self.take_over(connection).await?;
+        self.ask_if_unsure().await?;
         let after = match &self.transacting {
             Some(_) => after.max(self.acked_within(window)),
             None => after,
@@ -213,7 +220,9 @@ impl Publisher {
             if self.oldest().is_none() {
                 self.shared.set_oldest(Some(chunk.event(0)?.created_at));
             }
-            self.ask_for_those_aside(connection, window, &chunk).await?;
+            if !self.there.is_empty() {
+                self.meet_topics(connection, &chunk, &[]).await?;
+            }
             let (aside, had) = self.set_aside(connection, window, &chunk).await?;
             passing.note(&chunk, &aside)?;
             // As if the broker had refused what follows, which its reports will say.
@@ -306,9 +315,12 @@ impl Publisher {
     async fn end_producer(&mut self) {
         if let Some(producer) = self.producer.take() {
             let flight = producer.flight.clone();
-            producer.end().await;
+            let all_told = producer.end().await;
             if self.transacting.is_some() {
                 return;
+            }
+            if !all_told {
+                self.there.doubt();
             }
             self.tails = flight.tails();
             self.acked = flight.acked().or(self.acked);

@@ -195,7 +195,7 @@ impl Sending {
         for index in indices {
             let sent = &sent[index];
             if sent.had {
-                self.tails.advance(sent.topic, sent.partition, sent.position);
+                self.tails.forget(sent.topic, sent.partition);
                 continue;
             }
             if POSSIBLE && self.refuse {

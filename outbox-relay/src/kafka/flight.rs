@@ -17,7 +17,8 @@ pub(crate) struct Sent {
     pub(crate) position: Position,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) bytes: usize,
-    /// The broker has it already, so it is not sent: it counts as acknowledged, in its place.
+    /// The broker has it already, so it is not sent: it counts as acknowledged, in its place. Or it was set aside by somebody
+    /// before, and discarded since; so nothing names it as what comes before.
     pub(crate) had: bool,
 }
 
@@ -85,8 +86,17 @@ enum Fate {
 pub(crate) struct Tails(Vec<Vec<Option<Position>>>);
 
 impl Tails {
-    /// Sets a partition's last position and returns the one before.
+    /// Sets a partition's last position and returns the one before, if it is known.
     pub(crate) fn advance(&mut self, topic: TopicId, partition: i32, position: Position) -> Option<Position> {
+        self.of(topic, partition).replace(position)
+    }
+
+    /// What comes next in a partition names nothing before it.
+    pub(crate) fn forget(&mut self, topic: TopicId, partition: i32) {
+        *self.of(topic, partition) = None;
+    }
+
+    fn of(&mut self, topic: TopicId, partition: i32) -> &mut Option<Position> {
         let partition = usize::try_from(partition).unwrap_or(0);
         if self.0.len() <= topic.0 {
             self.0.resize_with(topic.0 + 1, Vec::new);
@@ -95,7 +105,7 @@ impl Tails {
         if partitions.len() <= partition {
             partitions.resize(partition + 1, None);
         }
-        partitions[partition].replace(position)
+        &mut partitions[partition]
     }
 }
 
@@ -103,7 +113,10 @@ impl State {
     /// Moves the prefix over what is acknowledged.
     fn advance(&mut self) {
         while let Some((sent, Fate::Acknowledged)) = self.entries.front().copied() {
-            self.tails.advance(sent.topic, sent.partition, sent.position);
+            match sent.had {
+                true => self.tails.forget(sent.topic, sent.partition),
+                false => drop(self.tails.advance(sent.topic, sent.partition, sent.position)),
+            }
             self.acked = Some(sent.position);
             self.entries.pop_front();
             self.base += 1;
@@ -396,8 +409,11 @@ mod tests {
         assert_eq!(flight.acked(), Some(Position::new(1, 1, 1)));
         flight.report(1, Ok(()));
         assert_eq!(flight.acked(), Some(Position::new(1, 1, 3)));
-        let before = flight.tails().advance(TopicId(0), 0, Position::new(1, 1, 4));
-        assert_eq!(before, Some(Position::new(1, 1, 3)));
+        let next = |flight: &Flight| flight.tails().advance(TopicId(0), 0, Position::new(1, 1, 9));
+        assert_eq!(next(&flight), None);
+        flight.take_up([sent(4)].into_iter());
+        flight.report(3, Ok(()));
+        assert_eq!(next(&flight), Some(Position::new(1, 1, 4)));
     }
 
     #[test]

@@ -16,18 +16,11 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 
 impl Primed {
     /// The indices of the events that have to be acknowledged before any other of their partition is sent,
-    /// in ascending order. The partitions count as primed from now on. What the broker has already, before the first of a
-    /// partition, is among them: it comes before that one.
+    /// in ascending order. The partitions count as primed from now on.
     pub(crate) fn openers(&mut self, sent: &[Sent]) -> Vec<usize> {
         let now = Instant::now();
         let mut openers = Vec::new();
-        for (index, sent) in sent.iter().enumerate() {
-            if sent.had {
-                if self.partition(sent).is_none_or(|at| at != now) {
-                    openers.push(index);
-                }
-                continue;
-            }
+        for (index, sent) in sent.iter().enumerate().filter(|(_, sent)| !sent.had) {
             let known = self.partition(sent).replace(now);
             if known.is_none_or(|at| now.duration_since(at) > REMEMBERED) {
                 openers.push(index);
@@ -75,6 +68,6 @@ mod tests {
             ..sent(partition)
         };
         let mixed = [had(8), sent(8), had(8), sent(8), had(3), sent(3)];
-        assert_eq!(primed.openers(&mixed), [0, 1, 4]);
+        assert_eq!(primed.openers(&mixed), [1]);
     }
 }

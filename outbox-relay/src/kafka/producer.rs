@@ -73,26 +73,28 @@ impl Producer {
     }
 
     /// Ends the instance: throws away what was not handed to the broker, and waits for the reports of
-    /// what was, within a bound.
-    pub(crate) async fn end(mut self) {
+    /// what was, within a bound. Returns whether there is one for all of it.
+    pub(crate) async fn end(mut self) -> bool {
         self.flight.ground();
         if let Some(inner) = &self.inner {
             inner.purge(PurgeConfig::default().queue());
         }
-        if tokio::time::timeout(DRAIN_WITHIN, self.flight.drained())
-            .await
-            .is_err()
-        {
+        let drained = tokio::time::timeout(DRAIN_WITHIN, self.flight.drained());
+        let all_told = drained.await.is_ok();
+        if !all_told {
             tracing::warn!(
                 unreported = self.flight.unreported(),
                 "broker did not say what became of these events; they are published again"
             );
+            // Dropping it has what is on its way purged as well: it would be tried again, for as long as the client lives on.
+            return false;
         }
         self.inner = None;
+        true
     }
 }
 
-/// Dropped without [`Producer::end`] when the lease is lost: nothing more must leave.
+/// Dropped before all of it is known, as when the lease is lost: nothing more must leave.
 impl Drop for Producer {
     fn drop(&mut self) {
         self.flight.ground();

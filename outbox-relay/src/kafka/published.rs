@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use saga_core::envelope::{CE_SEQUENCE, CE_SOURCE};
 use saga_core::position::Position;
@@ -16,21 +17,21 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// From each partition. Others may publish to it, too.
 const LAST: i64 = 20;
 
-/// The highest position of this outbox among the last records of its topics, which the broker knows even if the
-/// outbox's database does not any more.
-///
-/// # Errors
-/// As [`by_partition`].
-pub(crate) async fn highest(
-    kafka: &[(String, String)],
-    source: &SourceName,
-    topics: Vec<String>,
-) -> Result<Option<Position>, KafkaError> {
-    let found = by_partition(kafka, source, topics).await?;
-    Ok(found.into_values().flat_map(BTreeMap::into_values).max())
+/// What a topic ends with.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    /// This outbox's highest position among the last records of each partition that has any.
+    pub(crate) last: BTreeMap<i32, Position>,
+    /// Partitions without a leader. What they end with, nobody can tell.
+    pub(crate) unread: BTreeSet<i32>,
 }
 
-/// The same of each partition of each topic that has any.
+/// The highest position in any of them.
+pub(crate) fn highest(ends: &BTreeMap<String, Ends>) -> Option<Position> {
+    ends.values().flat_map(|ends| ends.last.values()).copied().max()
+}
+
+/// What each topic ends with, of those that the broker knows. It knows so even if the outbox's database does not any more.
 ///
 /// # Errors
 /// If the broker does not answer, or we may not read the topics: [`is_refusal`].
@@ -38,7 +39,7 @@ pub(crate) async fn by_partition(
     kafka: &[(String, String)],
     source: &SourceName,
     topics: Vec<String>,
-) -> Result<BTreeMap<String, BTreeMap<i32, Position>>, KafkaError> {
+) -> Result<BTreeMap<String, Ends>, KafkaError> {
     if topics.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -69,22 +70,22 @@ fn look(
     consumer: &BaseConsumer,
     source: &str,
     topics: &[String],
-) -> Result<BTreeMap<String, BTreeMap<i32, Position>>, KafkaError> {
+) -> Result<BTreeMap<String, Ends>, KafkaError> {
     // All of them: a broker that makes topics on sight would make one that is asked for by name.
     let metadata = consumer.fetch_metadata(None, ANSWER_WITHIN)?;
     let found = metadata
         .topics()
         .iter()
         .filter(|topic| topic.error().is_none() && topics.iter().any(|name| name == topic.name()));
-    let mut highest = BTreeMap::new();
+    let mut ends = BTreeMap::new();
     for topic in found {
-        // One without a leader cannot be read; nothing can be published to it either.
-        let led = topic.partitions().iter().filter(|one| one.leader() >= 0);
-        let led = led.map(|one| one.id()).collect();
-        let name = topic.name();
-        highest.insert(name.to_owned(), of_topic(consumer, source, name, led)?);
+        let (led, unread): (Vec<_>, Vec<_>) = topic.partitions().iter().partition(|one| one.leader() >= 0);
+        let numbers = |these: Vec<&MetadataPartition>| these.into_iter().map(MetadataPartition::id).collect();
+        let (name, unread) = (topic.name(), numbers(unread));
+        let last = of_topic(consumer, source, name, numbers(led))?;
+        ends.insert(name.to_owned(), Ends { last, unread });
     }
-    Ok(highest)
+    Ok(ends)
 }
 
 /// One topic at a time: the client says of which partition it has reached the end, and not of which topic.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{Finding, Target, transactions};
 use crate::kafka::config::{overruled, passed_over};
-use crate::kafka::published::{highest, is_refusal};
+use crate::kafka::published::{by_partition, is_refusal};
 use crate::kafka::topics::Directory;
 use crate::options::Options;
 use crate::state::Shared;
@@ -40,7 +40,7 @@ pub(super) async fn look(options: &Options, targets: &[Target], findings: &mut V
     };
     findings.push(Finding::fine("the broker answers"));
     let there: Vec<String> = found.keys().cloned().collect();
-    match highest(&options.kafka, &options.source, there.clone()).await {
+    match by_partition(&options.kafka, &options.source, there.clone()).await {
         Err(error) if is_refusal(&error) => findings.push(Finding::doubtful(
             format!("the relay's user may not read the topics: {error}"),
             "a database that was restored from an older copy is then recognised by the server's identity alone; allow \

@@ -16,11 +16,11 @@ impl Publisher {
         window: &Window,
         chunk: &Chunk,
     ) -> Result<(Vec<usize>, Vec<usize>), Halt> {
-        if window.replay {
-            return Ok((Vec::new(), Vec::new()));
-        }
+        let mut aside = match window.replay {
+            true => Vec::new(),
+            false => self.parked.among(chunk)?,
+        };
         let mut had = self.had(window, chunk)?;
-        let mut aside = self.parked.among(chunk)?;
         if aside.is_empty() {
             return Ok((aside, had));
         }

@@ -1,10 +1,12 @@
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use saga_core::position::Position;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::kafka::published::{highest, is_refusal};
+use crate::kafka::published::{Ends, by_partition, highest, is_refusal};
 use crate::options::Options;
 use crate::outbox::error::OutboxError;
 use crate::state::Shared;
@@ -16,6 +18,9 @@ pub(super) struct History {
     /// Its last window.
     pub(super) last: i64,
 }
+
+/// A broker that has just come up leads nothing for a moment; one that is gone for good must not keep all others waiting.
+const LED_WITHIN: Duration = Duration::from_secs(5);
 
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
@@ -29,6 +34,8 @@ impl History {
     /// before two promotions, cannot be recognised by the server. Without a new epoch that is above all that was
     /// published, consumers could take new events for old ones.
     ///
+    /// Returns what the topics end with, as far as that can be known: what an owner before has written.
+    ///
     /// # Errors
     /// [`OutboxError::WentBack`].
     pub(super) async fn look(
@@ -37,15 +44,27 @@ impl History {
         shared: &Shared,
         topics: Vec<String>,
         cancel: &CancellationToken,
-    ) -> Result<(), OutboxError> {
-        let known = self.known();
+    ) -> Result<BTreeMap<String, Ends>, OutboxError> {
+        let (known, begun) = (self.known(), Instant::now());
         let mut retry = Backoff::new(RETRY);
         loop {
-            let error = match highest(&options.kafka, &options.source, topics.clone()).await {
-                Ok(Some(published)) if published > known => {
-                    return Err(OutboxError::WentBack { published, known });
+            let error = match by_partition(&options.kafka, &options.source, topics.clone()).await {
+                Ok(ends) => {
+                    if let Some(published) = highest(&ends).filter(|published| *published > known) {
+                        return Err(OutboxError::WentBack { published, known });
+                    }
+                    let led = ends.values().all(|ends| ends.unread.is_empty());
+                    if led || begun.elapsed() > LED_WITHIN {
+                        if !led {
+                            tracing::warn!(
+                                source = %options.source,
+                                "partitions without a leader cannot be read; what an owner before wrote there may come again"
+                            );
+                        }
+                        return Ok(ends);
+                    }
+                    KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable)
                 }
-                Ok(_) => return Ok(()),
                 Err(error) => error,
             };
             if is_refusal(&error) {
@@ -53,13 +72,13 @@ impl History {
                     source = %options.source, %error,
                     "relay may not read its topics; a database from an older copy is recognised by the server's identity alone"
                 );
-                return Ok(());
+                return Ok(BTreeMap::new());
             }
             // Nothing could be published either.
             shared.broker_trouble(&error, "looking at what was published");
             tokio::select! {
                 () = tokio::time::sleep(retry.next()) => {}
-                () = cancel.cancelled() => return Ok(()),
+                () = cancel.cancelled() => return Ok(BTreeMap::new()),
             }
         }
     }

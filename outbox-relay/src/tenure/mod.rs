@@ -187,7 +187,7 @@ impl Tenure {
             self.history.look(&self.options, &self.shared, known, cancel)
         );
         warmed?;
-        looked?;
+        publisher.go_on_behind(looked?);
         for window in std::mem::take(&mut self.unacked) {
             if !self.publish(&mut publisher, &window, cancel).await? {
                 publisher.finish().await;

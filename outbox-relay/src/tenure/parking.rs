@@ -67,9 +67,7 @@ impl Tenure {
             }
             Err(Halt::Outbox(error)) => Err(error),
             Err(halt) => {
-                if let Halt::Client { doing, source } = &halt {
-                    self.shared.broker_trouble(source, &format!("{doing}: {source}"));
-                }
+                halt.tell(&self.shared);
                 Ok(None)
             }
         }
@@ -97,34 +95,6 @@ impl Tenure {
         // After one replay there may be another.
         looks.0 = None;
         self.publish(publisher, &window, cancel).await
-    }
-
-    /// Whether the broker has an event that it refuses now: somebody before has written it and has not heard so. Then nothing is
-    /// amiss with it. `None`: it does not say.
-    pub(super) async fn was_written(
-        &mut self,
-        publisher: &mut Publisher,
-        window: &Window,
-        event: &Stopped,
-        position: i64,
-    ) -> Result<Option<bool>, OutboxError> {
-        let subject = (event.topic.as_str(), event.key.as_str());
-        if window.replay || event.why.is_topics() {
-            return Ok(Some(false));
-        }
-        match publisher
-            .ask_what_is_there(&mut self.connection, &event.topic)
-            .await
-        {
-            Ok(()) => Ok(Some(publisher.is_there(window, subject, position))),
-            Err(Halt::Outbox(error)) => Err(error),
-            Err(halt) => {
-                if let Halt::Client { doing, source } = &halt {
-                    self.shared.broker_trouble(source, &format!("{doing}: {source}"));
-                }
-                Ok(None)
-            }
-        }
     }
 
     /// Whether an event that cannot be sent makes way for the others. A topic gets some time first, since somebody may

@@ -21,8 +21,8 @@ const RETRY_BROKER: (Duration, Duration) = (Duration::from_millis(200), Duration
 enum Cause {
     /// The broker is in trouble, or a batch was refused of which nobody knows whose fault it is: try again.
     Trouble,
-    /// This event by itself, at a position, and nothing of it was written, nor of what comes behind it.
-    Event(Stopped, i64),
+    /// This event by itself, and nothing of it was written, nor of what comes behind it.
+    Event(Stopped),
     /// An event that is not there any more.
     Nobody,
 }
@@ -93,17 +93,7 @@ impl Tenure {
             let wait = match self.cause(window, &halt).await? {
                 Cause::Trouble => in_trouble.next(),
                 Cause::Nobody => stopped.next(),
-                Cause::Event(event, position) => {
-                    match self.was_written(publisher, window, &event, position).await? {
-                        Some(true) => continue,
-                        Some(false) => {}
-                        None => {
-                            tokio::select! {
-                                () = tokio::time::sleep(in_trouble.next()) => continue,
-                                () = cancel.cancelled() => return Ok(false),
-                            }
-                        }
-                    }
+                Cause::Event(event) => {
                     if self.may_park(publisher, window, &event, &mut suspect) {
                         if self.park(publisher, window, after, &event).await? {
                             continue;
@@ -145,11 +135,10 @@ impl Tenure {
                     }
                 }
             }
-            Halt::Client { doing, source } => {
-                self.shared.broker_trouble(source, &format!("{doing}: {source}"));
+            Halt::Client { .. } | Halt::Outbox(_) | Halt::Injected(_) => {
+                halt.tell(&self.shared);
                 return Ok(Cause::Trouble);
             }
-            Halt::Outbox(_) | Halt::Injected(_) => return Ok(Cause::Trouble),
         };
         let patience = self.options.statement_timeout;
         let Some((id, topic, key, r#type)) = who_is(&mut self.connection, window, position, patience).await?
@@ -165,7 +154,7 @@ impl Tenure {
             r#type,
             why,
         };
-        Ok(Cause::Event(event, position))
+        Ok(Cause::Event(event))
     }
 
     /// Everything waits for this event.

@@ -1,31 +1,27 @@
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 
+use uuid::Uuid;
+
 use super::checker::Reader;
-use super::parked::{append_all, crash_at, id, until_parked};
+use super::parked::{append_all, crash_at, id, request_replay, until_parked};
 use super::support::{Outbox, Running};
 
-/// A relay dies before it has heard that an event is written, and the topic takes less by the time that the event goes out once
-/// more. If it were parked, a replay would bring it under a position that nobody recognises.
+/// More than the last few records of a partition tell.
+const MANY: usize = 40;
+
+/// A relay dies before it has heard that its events are written, and the topic takes less by the time that they would go out
+/// once more. What were parked then, a replay would bring under a position that nobody recognises.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_owner_before_has_written_is_not_parked() -> Result<()> {
     let outbox = Outbox::new().await?;
     let topic = outbox
         .create_topic("small", 1, &[("max.message.bytes", "100000")])
         .await?;
-    append_all(
-        &outbox,
-        &topic,
-        &[
-            ("a", 100),
-            ("big", 20_000),
-            ("b", 100),
-            ("big", 30_000),
-            ("big", 100),
-        ],
-    )
-    .await?;
+    let mut sizes = vec![("a", 100); MANY];
+    sizes.extend([("big", 20_000), ("b", 100), ("big", 30_000), ("big", 100)]);
+    append_all(&outbox, &topic, &sizes).await?;
     crash_at("relay::after_ack", outbox.relay("dies")).await?;
     outbox.alter_topic(&topic, "max.message.bytes", "10000").await?;
     let relay = Running::start(outbox.relay("lives"));
@@ -33,20 +29,51 @@ async fn what_an_owner_before_has_written_is_not_parked() -> Result<()> {
     // Which nobody has written.
     until_parked(&outbox, &[("c", 1)]).await;
 
-    let reader = Reader::new(&outbox, &topic, 1)?;
-    let (mut positions, mut last) = (BTreeMap::new(), None);
-    while !positions.contains_key(&late[2]) {
-        let record = reader.take(1).await.remove(0);
-        let position = record.header("ce_sequence").unwrap().to_owned();
-        let known = positions.entry(id(&record)).or_insert_with(|| position.clone());
-        ensure!(*known == position, "{} comes again at {position}", id(&record));
-        if last.as_ref().is_none_or(|last| *last < position) {
-            let previous = record.header("ce_previoussequence").map(str::to_owned);
-            ensure!(previous.is_none() || previous == last, "a hole before {position}");
-            last = Some(position);
-        }
-    }
-    ensure!(positions.len() == 7, "{} events", positions.len());
+    let came = read_until(&Reader::new(&outbox, &topic, 1)?, late[2]).await?;
+    ensure!(came == MANY + 6, "{came} events");
     relay.stop().await;
     Ok(())
+}
+
+/// The same of what was parked, and is sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_owner_before_has_sent_again_is_not_parked_again() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox
+        .create_topic("small", 1, &[("max.message.bytes", "10000")])
+        .await?;
+    let relay = Running::start(outbox.relay("parks"));
+    append_all(&outbox, &topic, &[("big", 20_000), ("a", 100), ("big", 100)]).await?;
+    until_parked(&outbox, &[("big", 2)]).await;
+    relay.stop().await;
+    outbox.alter_topic(&topic, "max.message.bytes", "100000").await?;
+    request_replay(&outbox).await?;
+    crash_at("relay::before_end_of_replay", outbox.relay("dies")).await?;
+    outbox.alter_topic(&topic, "max.message.bytes", "10000").await?;
+    let relay = Running::start(outbox.relay("lives"));
+    until_parked(&outbox, &[]).await;
+    let late = append_all(&outbox, &topic, &[("big", 100)]).await?;
+    let came = read_until(&Reader::new(&outbox, &topic, 1)?, late[0]).await?;
+    ensure!(came == 4, "{came} events");
+    relay.stop().await;
+    Ok(())
+}
+
+/// Reads up to an event. Each comes once, and if it names the one before it, that came last. Returns how many came.
+async fn read_until(reader: &Reader, until: Uuid) -> Result<usize> {
+    let (mut came, mut last) = (BTreeSet::new(), None);
+    while !came.contains(&until) {
+        let record = reader.take(1).await.remove(0);
+        let position = record.position();
+        ensure!(
+            came.insert(id(&record)),
+            "{} comes again at {position}",
+            id(&record)
+        );
+        ensure!(last < Some(position), "{position} comes after {last:?}");
+        let previous = record.previous();
+        ensure!(previous.is_none() || previous == last, "a hole before {position}");
+        last = Some(position);
+    }
+    Ok(came.len())
 }
