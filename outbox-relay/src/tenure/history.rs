@@ -45,8 +45,8 @@ impl History {
         topics: Vec<String>,
         cancel: &CancellationToken,
     ) -> Result<BTreeMap<String, Ends>, OutboxError> {
-        let (known, begun) = (self.known(), Instant::now());
-        let mut retry = Backoff::new(RETRY);
+        let known = self.known();
+        let (mut retry, mut unled_since) = (Backoff::new(RETRY), None);
         loop {
             let error = match by_partition(&options.kafka, &options.source, topics.clone()).await {
                 Ok(ends) => {
@@ -54,13 +54,14 @@ impl History {
                         return Err(OutboxError::WentBack { published, known });
                     }
                     let led = ends.values().all(|ends| ends.unread.is_empty());
-                    if led || begun.elapsed() > LED_WITHIN {
-                        if !led {
-                            tracing::warn!(
-                                source = %options.source,
-                                "partitions without a leader cannot be read; what an owner before wrote there may come again"
-                            );
-                        }
+                    if led {
+                        return Ok(ends);
+                    }
+                    if unled_since.get_or_insert_with(Instant::now).elapsed() > LED_WITHIN {
+                        tracing::warn!(
+                            source = %options.source,
+                            "partitions without a leader cannot be read; what an owner before wrote there may come again"
+                        );
                         return Ok(ends);
                     }
                     KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable)
