@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -160,10 +159,19 @@ impl Outbox {
         Ok(topic)
     }
 
+    /// What else was set of the topic is reset.
     pub async fn alter_topic(&self, topic: &str, key: &str, value: &str) -> Result<()> {
+        self.configure_topic(topic, [(key, value)]).await
+    }
+
+    pub async fn configure_topic<'c>(
+        &self,
+        topic: &'c str,
+        config: impl IntoIterator<Item = (&'c str, &'c str)>,
+    ) -> Result<()> {
         let change = AlterConfig {
             specifier: ResourceSpecifier::Topic(topic),
-            entries: HashMap::from([(key, value)]),
+            entries: config.into_iter().collect(),
         };
         for one in self
             .kafka_admin()

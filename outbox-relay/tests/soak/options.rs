@@ -7,16 +7,21 @@ pub struct Options {
     pub keys: u32,
     /// Between two faults, in milliseconds, once each kind has come.
     pub pause_ms: u64,
+    /// Whether the relays publish in Kafka transactions.
+    pub transactional: bool,
 }
 
 pub const USAGE: &str = "\
-usage: just soak relay [--events N] [--seed S] [--writers N] [--keys N] [--pause-ms N]
+usage: just soak relay [--events N] [--seed S] [--writers N] [--keys N] [--pause-ms N] [--transactional]
 
   --events N   how many events are committed, about (5000)
   --seed S     what writers and faults are drawn from (random; 1 where CI is set)
   --writers N  sessions that write at once (12)
   --keys N     keys that they write to (400)
   --pause-ms N the longest time between two faults, once each kind has come (15000)
+  --transactional
+               the relays publish in Kafka transactions; then there are also relays that wake up after the topic has refused what
+               they were about to send
 
 The last line says what came of it. Exit code 1 if anything is lost or out of order.";
 
@@ -37,6 +42,7 @@ impl Options {
             writers: 12,
             keys: 400,
             pause_ms: 15_000,
+            transactional: false,
         };
         let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
@@ -53,6 +59,7 @@ impl Options {
                     options.keys = u32::try_from(number()?).map_err(|_| "--keys is too large".to_owned())?;
                 }
                 "--pause-ms" => options.pause_ms = number()?.max(QUICK_MS),
+                "--transactional" => options.transactional = true,
                 "--help" | "-h" => {
                     println!("{USAGE}");
                     return Ok(None);
