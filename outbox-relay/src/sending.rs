@@ -6,7 +6,7 @@ use rdkafka::producer::BaseRecord;
 use saga_core::partitioner::partition_for;
 use saga_core::position::Position;
 
-use crate::kafka::flight::{Refused, Sent, Tails};
+use crate::kafka::flight::{ANY_PARTITION, Refused, Sent, Tails};
 use crate::kafka::primed::Primed;
 use crate::kafka::producer::Sender;
 use crate::kafka::record::Encoder;
@@ -92,6 +92,10 @@ impl Sending {
         } else {
             self.primed.openers(&sent)
         };
+        // In each partition it comes before whatever is sent, the opener as well.
+        for had in sent.iter().filter(|sent| sent.had) {
+            self.tails.forget(had.topic, had.partition);
+        }
         self.hand_over((&indices, &sent), first, openers.iter().copied())?;
         if let Err(refused) = self.sender.reported(first, &openers).await {
             for index in (0..sent.len()).filter(|index| openers.binary_search(index).is_err()) {
@@ -160,7 +164,7 @@ impl Sending {
     /// Where an event goes, or why it cannot.
     fn address(&self, event: &Event<'_>, topic: Option<&Topic>, had: bool) -> Result<Sent, Unsendable> {
         let topic = topic.ok_or(Unsendable::NoSuchTopic)?;
-        if let Some(why) = &topic.unsendable {
+        if let Some(why) = topic.unsendable.as_ref().filter(|_| !had) {
             return Err(why.clone());
         }
         // The least that it can take on the wire.
@@ -172,7 +176,10 @@ impl Sending {
         }
         Ok(Sent {
             topic: topic.id,
-            partition: partition_for(event.key.as_bytes(), topic.partitions),
+            partition: match topic.unsendable {
+                Some(_) => ANY_PARTITION,
+                None => partition_for(event.key.as_bytes(), topic.partitions),
+            },
             position: Position::new(
                 self.epoch,
                 // Neither is ever negative: a clock in microseconds, and a sequence.
@@ -195,7 +202,6 @@ impl Sending {
         for index in indices {
             let sent = &sent[index];
             if sent.had {
-                self.tails.forget(sent.topic, sent.partition);
                 continue;
             }
             if POSSIBLE && self.refuse {

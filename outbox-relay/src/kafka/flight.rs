@@ -81,6 +81,9 @@ enum Fate {
     Refused,
 }
 
+/// Of an event that is not sent: it is not known where keys of its topic go.
+pub(crate) const ANY_PARTITION: i32 = -1;
+
 /// The last position that went to each partition: what `ce_previoussequence` names.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tails(Vec<Vec<Option<Position>>>);
@@ -91,9 +94,16 @@ impl Tails {
         self.of(topic, partition).replace(position)
     }
 
-    /// What comes next in a partition names nothing before it.
+    /// What comes next in a partition, or in any of a topic's, names nothing before it.
     pub(crate) fn forget(&mut self, topic: TopicId, partition: i32) {
-        *self.of(topic, partition) = None;
+        match partition {
+            ANY_PARTITION => {
+                if let Some(partitions) = self.0.get_mut(topic.0) {
+                    partitions.clear();
+                }
+            }
+            _ => *self.of(topic, partition) = None,
+        }
     }
 
     fn of(&mut self, topic: TopicId, partition: i32) -> &mut Option<Position> {
@@ -414,6 +424,12 @@ mod tests {
         flight.take_up([sent(4)].into_iter());
         flight.report(3, Ok(()));
         assert_eq!(next(&flight), Some(Position::new(1, 1, 4)));
+        let anywhere = Sent {
+            partition: ANY_PARTITION,
+            ..had(5)
+        };
+        flight.take_up([anywhere].into_iter());
+        assert_eq!(next(&flight), None);
     }
 
     #[test]

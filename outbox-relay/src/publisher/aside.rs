@@ -1,9 +1,8 @@
-use std::collections::HashSet;
-
 use sqlx::postgres::PgConnection;
 
 use super::{Halt, Publisher};
 use crate::fault::{self, Passing, Point};
+use crate::outbox::error::OutboxError;
 use crate::outbox::read::Chunk;
 use crate::outbox::window::Window;
 
@@ -16,31 +15,15 @@ impl Publisher {
         window: &Window,
         chunk: &Chunk,
     ) -> Result<(Vec<usize>, Vec<usize>), Halt> {
-        let mut aside = match window.replay {
-            true => Vec::new(),
-            false => self.parked.among(chunk)?,
-        };
-        let mut had = self.had(window, chunk)?;
-        if aside.is_empty() {
-            return Ok((aside, had));
+        let had = self.had(window, chunk)?;
+        if window.replay {
+            return Ok((Vec::new(), had));
         }
-        let done: HashSet<i64> = self.acked_beyond(window).into_iter().collect();
-        let mut positions = Vec::with_capacity(aside.len());
-        let mut waits = Vec::with_capacity(aside.len());
-        for index in aside {
-            let position = chunk.event(index)?.position;
-            if had.binary_search(&index).is_ok() {
-                continue;
-            }
-            if done.contains(&position) {
-                had.insert(had.partition_point(|other| *other < index), index);
-                continue;
-            }
-            positions.push(position);
-            waits.push(index);
-        }
-        aside = waits;
-        if !positions.is_empty() {
+        let mut aside = self.parked.among(chunk)?;
+        aside.retain(|index| had.binary_search(index).is_err());
+        if !aside.is_empty() {
+            let positions = aside.iter().map(|index| Ok(chunk.event(*index)?.position));
+            let positions = positions.collect::<Result<Vec<_>, OutboxError>>()?;
             let patience = self.options.statement_timeout;
             let copied = self
                 .lease

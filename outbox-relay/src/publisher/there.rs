@@ -99,23 +99,29 @@ impl Publisher {
         Ok(())
     }
 
-    /// The events of a chunk that the broker has, by index. Its topics are known.
+    /// The events of a chunk that the broker has, by index: what somebody before has written, and what it has acknowledged behind
+    /// one that it refused. The chunk's topics are known.
+    ///
+    /// The latter are not sent once more either: the records of a partition would go back, and whoever takes over could not tell
+    /// by the last of them what is there.
     pub(super) fn had(&self, window: &Window, chunk: &Chunk) -> Result<Vec<usize>, OutboxError> {
         let mut had = Vec::new();
-        if self.there.is_empty() {
+        if self.there.is_empty() && self.beyond.is_empty() {
             return Ok(had);
         }
         let known = self.topics.snapshot();
         for index in 0..chunk.len() {
             let event = chunk.event(index)?;
+            let place = position_in(window, event.position);
+            if self.beyond.contains(&place) {
+                had.push(index);
+                continue;
+            }
             // Of a topic that nothing can be sent to, it is not known where keys go: what is taken for there by mistake is lost.
             let topic = known.get(event.topic).filter(|topic| topic.unsendable.is_none());
             let Some(topic) = topic else { continue };
             let partition = partition_for(event.key.as_bytes(), topic.partitions);
-            if self
-                .there
-                .has(event.topic, partition, position_in(window, event.position))
-            {
+            if self.there.has(event.topic, partition, place) {
                 had.push(index);
             }
         }

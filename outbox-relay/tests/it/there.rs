@@ -1,7 +1,9 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use saga_core::partitioner::partition_for;
 use uuid::Uuid;
 
 use super::checker::Reader;
@@ -76,4 +78,46 @@ async fn read_until(reader: &Reader, until: Uuid) -> Result<usize> {
         last = Some(position);
     }
     Ok(came.len())
+}
+
+/// A batch is refused while those of another partition are acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_behind_a_refused_event_is_not_sent_again() -> Result<()> {
+    let outbox = Outbox::new().await?;
+    let topic = outbox
+        .create_topic("small", 2, &[("max.message.bytes", "10000")])
+        .await?;
+    let key_of = |partition| {
+        let keys = (0..).map(|n| format!("key-{n}"));
+        let mut found = keys.filter(|key| partition_for(key.as_bytes(), 2) == partition);
+        (found.next().unwrap(), found.next().unwrap())
+    };
+    let ((small, large), (other, _)) = (key_of(0), key_of(1));
+    let mut sizes = vec![(other.as_str(), 100), (&small, 100), (&large, 20_000)];
+    sizes.extend([(other.as_str(), 100); MANY]);
+    sizes.push((&small, 100));
+    let sent = append_all(&outbox, &topic, &sizes).await?;
+    let mut options = outbox.relay("a");
+    // What the broker gets is compressed, so it alone can tell.
+    options
+        .kafka
+        .push(("compression.type".to_owned(), "zstd".to_owned()));
+    let relay = Running::start(options);
+    until_parked(&outbox, &[(&large, 1)]).await;
+    let late = append_all(&outbox, &topic, &[(&other, 100), (&small, 100)]).await?;
+    let reader = Reader::new(&outbox, &topic, 2)?;
+    let (mut came, mut last) = (BTreeSet::new(), BTreeMap::new());
+    while came.len() < sent.len() + late.len() - 1 {
+        let record = reader.take(1).await.remove(0);
+        ensure!(came.insert(id(&record)), "{} comes again", id(&record));
+        let last = last.insert(record.partition, record.position());
+        ensure!(
+            record.previous().is_none() || record.previous() == last,
+            "a hole before {record:?}"
+        );
+    }
+    let later = reader.next(Duration::from_millis(500)).await;
+    ensure!(later.is_none(), "{later:?} comes again");
+    relay.stop().await;
+    Ok(())
 }
