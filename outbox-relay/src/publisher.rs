@@ -201,8 +201,10 @@ impl Publisher {
             None => after,
         };
         let is_committed = self.is_committed(window);
-        // What windows before it have got acknowledged is of no use any more.
-        self.beyond.retain(|place| !is_before(*place, window));
+        // What windows before it have got acknowledged is of no use any more, nor what nothing is read before.
+        let acked = self.acked;
+        self.beyond
+            .retain(|place| !is_before(*place, window) && acked.is_none_or(|acked| *place > acked));
         self.there.forget_before(window);
         let mut passing = Passing::default();
         let mut reader = Reader::new(window, after, budget);
