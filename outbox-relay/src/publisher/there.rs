@@ -25,10 +25,9 @@ pub(super) struct There {
 
 impl There {
     /// Each producer writes to a partition without gaps, from somewhere at or before what is known to be acknowledged. So what is at
-    /// or before the last position is in the partition, or was set aside when that one was written.
-    ///
-    /// That holds for what was written before anything is sent by this one: it begins at what is acknowledged again, and its
-    /// positions are lower for a while than those at the end.
+    /// or before the highest position is in the partition, or was set aside when that one was written. And since nobody sends
+    /// again what is there, the highest is among the last records; if it is not, because a frozen relay has woken up, more is
+    /// sent again than need be, and nothing is left out.
     fn has(&self, topic: &str, partition: i32, place: Position) -> bool {
         let last = self.topics.get(topic).and_then(|topic| topic.get(&partition));
         last.is_some_and(|last| *last >= place)
