@@ -84,7 +84,7 @@ impl Producer {
         if !all_told {
             tracing::warn!(
                 unreported = self.flight.unreported(),
-                "broker did not say what became of these events; they are published again"
+                "broker did not say what became of these events; it is asked for what it has, and gets the rest again"
             );
             // Dropping it has what is on its way purged as well: it would be tried again, for as long as the client lives on.
             return false;

@@ -18,12 +18,21 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const LAST: i64 = 20;
 
 /// What a topic ends with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ends {
     /// This outbox's highest position among the last records of each partition that has any.
     pub(crate) last: BTreeMap<i32, Position>,
-    /// Partitions without a leader. What they end with, nobody can tell.
-    pub(crate) unread: BTreeSet<i32>,
+    /// Whether each partition has a leader. What one without ends with, nobody can tell.
+    led: bool,
+}
+
+/// # Errors
+/// If a partition has no leader.
+pub(crate) fn all_led(ends: &BTreeMap<String, Ends>) -> Result<(), KafkaError> {
+    match ends.values().all(|ends| ends.led) {
+        true => Ok(()),
+        false => Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable)),
+    }
 }
 
 /// The highest position in any of them.
@@ -79,11 +88,11 @@ fn look(
         .filter(|topic| topic.error().is_none() && topics.iter().any(|name| name == topic.name()));
     let mut ends = BTreeMap::new();
     for topic in found {
-        let (led, unread): (Vec<_>, Vec<_>) = topic.partitions().iter().partition(|one| one.leader() >= 0);
-        let numbers = |these: Vec<&MetadataPartition>| these.into_iter().map(MetadataPartition::id).collect();
-        let (name, unread) = (topic.name(), numbers(unread));
-        let last = of_topic(consumer, source, name, numbers(led))?;
-        ends.insert(name.to_owned(), Ends { last, unread });
+        let with_leader = topic.partitions().iter().filter(|one| one.leader() >= 0);
+        let with_leader: BTreeSet<_> = with_leader.map(MetadataPartition::id).collect();
+        let led = with_leader.len() == topic.partitions().len();
+        let last = of_topic(consumer, source, topic.name(), with_leader)?;
+        ends.insert(topic.name().to_owned(), Ends { last, led });
     }
     Ok(ends)
 }

@@ -1,12 +1,11 @@
 use std::collections::{BTreeMap, HashMap};
 
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use saga_core::partitioner::partition_for;
 use saga_core::position::Position;
 
 use super::places::{is_before, position_in};
 use super::{Halt, Publisher};
-use crate::kafka::published::{Ends, by_partition, is_refusal};
+use crate::kafka::published::{Ends, all_led, by_partition, is_refusal};
 use crate::outbox::error::OutboxError;
 use crate::outbox::read::Chunk;
 use crate::outbox::window::Window;
@@ -78,21 +77,15 @@ impl Publisher {
         }
         let (kafka, source) = (&self.options.kafka, &self.options.source);
         let found = by_partition(kafka, source, self.topics.ever_met()).await;
-        let trouble = |source| Halt::Client {
-            doing: "asking what was written",
-            source,
-        };
-        match found {
-            Ok(ends) if ends.values().any(|ends| !ends.unread.is_empty()) => {
-                return Err(trouble(KafkaError::MetadataFetch(
-                    RDKafkaErrorCode::LeaderNotAvailable,
-                )));
-            }
+        match found.and_then(|ends| all_led(&ends).map(|()| ends)) {
             Ok(ends) => self.there.add(ends),
             Err(error) if is_refusal(&error) => tracing::warn!(
                 source = %self.shared.source, %error, "relay may not read its topics; what they have may come again"
             ),
-            Err(error) => return Err(trouble(error)),
+            Err(source) => {
+                let doing = "asking what was written";
+                return Err(Halt::Client { doing, source });
+            }
         }
         self.there.unsure = false;
         Ok(())

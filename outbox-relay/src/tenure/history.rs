@@ -1,12 +1,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use saga_core::position::Position;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::kafka::published::{Ends, by_partition, highest, is_refusal};
+use crate::kafka::published::{Ends, all_led, by_partition, highest, is_refusal};
 use crate::options::Options;
 use crate::outbox::error::OutboxError;
 use crate::state::Shared;
@@ -53,10 +52,9 @@ impl History {
                     if let Some(published) = highest(&ends).filter(|published| *published > known) {
                         return Err(OutboxError::WentBack { published, known });
                     }
-                    let led = ends.values().all(|ends| ends.unread.is_empty());
-                    if led {
+                    let Err(error) = all_led(&ends) else {
                         return Ok(ends);
-                    }
+                    };
                     if unled_since.get_or_insert_with(Instant::now).elapsed() > LED_WITHIN {
                         tracing::warn!(
                             source = %options.source,
@@ -64,7 +62,7 @@ impl History {
                         );
                         return Ok(ends);
                     }
-                    KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable)
+                    error
                 }
                 Err(error) => error,
             };
