@@ -2,7 +2,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-
 use saga_core::partitioner::partition_for;
 use uuid::Uuid;
 
@@ -31,7 +30,8 @@ async fn what_an_owner_before_has_written_is_not_parked() -> Result<()> {
     // Which nobody has written.
     until_parked(&outbox, &[("c", 1)]).await;
 
-    let came = read_until(&Reader::new(&outbox, &topic, 1)?, late[2]).await?;
+    let reader = Reader::new(&outbox, &topic, 1)?;
+    let came = read_until(&reader, |came| came.contains(&late[2])).await?;
     ensure!(came == MANY + 6, "{came} events");
     relay.stop().await;
     Ok(())
@@ -55,16 +55,18 @@ async fn what_an_owner_before_has_sent_again_is_not_parked_again() -> Result<()>
     let relay = Running::start(outbox.relay("lives"));
     until_parked(&outbox, &[]).await;
     let late = append_all(&outbox, &topic, &[("big", 100)]).await?;
-    let came = read_until(&Reader::new(&outbox, &topic, 1)?, late[0]).await?;
+    let reader = Reader::new(&outbox, &topic, 1)?;
+    let came = read_until(&reader, |came| came.contains(&late[0])).await?;
     ensure!(came == 4, "{came} events");
     relay.stop().await;
     Ok(())
 }
 
-/// Reads up to an event. Each comes once, and if it names the one before it, that came last. Returns how many came.
-async fn read_until(reader: &Reader, until: Uuid) -> Result<usize> {
-    let (mut came, mut last) = (BTreeSet::new(), None);
-    while !came.contains(&until) {
+/// Reads until enough came. Each comes once, behind what came before in its partition, and if it names that one, it is the
+/// last that came. Returns how many came.
+async fn read_until(reader: &Reader, enough: impl Fn(&BTreeSet<Uuid>) -> bool) -> Result<usize> {
+    let (mut came, mut ends) = (BTreeSet::new(), BTreeMap::new());
+    while !enough(&came) {
         let record = reader.take(1).await.remove(0);
         let position = record.position();
         ensure!(
@@ -72,10 +74,10 @@ async fn read_until(reader: &Reader, until: Uuid) -> Result<usize> {
             "{} comes again at {position}",
             id(&record)
         );
+        let last = ends.insert(record.partition, position);
         ensure!(last < Some(position), "{position} comes after {last:?}");
         let previous = record.previous();
         ensure!(previous.is_none() || previous == last, "a hole before {position}");
-        last = Some(position);
     }
     Ok(came.len())
 }
@@ -106,16 +108,7 @@ async fn what_is_acknowledged_behind_a_refused_event_is_not_sent_again() -> Resu
     until_parked(&outbox, &[(&large, 1)]).await;
     let late = append_all(&outbox, &topic, &[(&other, 100), (&small, 100)]).await?;
     let reader = Reader::new(&outbox, &topic, 2)?;
-    let (mut came, mut last) = (BTreeSet::new(), BTreeMap::new());
-    while came.len() < sent.len() + late.len() - 1 {
-        let record = reader.take(1).await.remove(0);
-        ensure!(came.insert(id(&record)), "{} comes again", id(&record));
-        let last = last.insert(record.partition, record.position());
-        ensure!(
-            record.previous().is_none() || record.previous() == last,
-            "a hole before {record:?}"
-        );
-    }
+    read_until(&reader, |came| came.len() == sent.len() + late.len() - 1).await?;
     let later = reader.next(Duration::from_millis(500)).await;
     ensure!(later.is_none(), "{later:?} comes again");
     relay.stop().await;

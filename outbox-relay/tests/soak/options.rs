@@ -18,7 +18,7 @@ usage: just soak relay [--events N] [--seed S] [--writers N] [--keys N] [--pause
   --seed S     what writers and faults are drawn from (random; 1 where CI is set)
   --writers N  sessions that write at once (12)
   --keys N     keys that they write to (400)
-  --pause-ms N the longest time between two faults, once each kind has come (15000)
+  --pause-ms N the longest time between two faults, once each kind has come (15000, at least 1500)
   --transactional
                the relays publish in Kafka transactions; then there are also relays that wake up after the topic has refused what
                they were about to send
