@@ -92,12 +92,9 @@ impl Account {
 /// # Errors
 /// If the substitute belongs to somebody else.
 pub(crate) fn reachable(account: Option<&Account>, preferred: &Path) -> Result<PathBuf, StackError> {
-    let Some(account) = account.filter(|a| !a.reaches(preferred)) else {
+    let Some((account, substitute)) = substitute(account, preferred) else {
         return Ok(preferred.to_owned());
     };
-    let mut hasher = DefaultHasher::new();
-    preferred.hash(&mut hasher);
-    let substitute = PathBuf::from(format!("/var/tmp/quadrille-{:016x}", hasher.finish()));
     make_dir(&substitute)?;
     let owner = fs::symlink_metadata(&substitute)
         .map_err(StackError::io(|| format!("look at {}", substitute.display())))?;
@@ -120,6 +117,50 @@ pub(crate) fn reachable(account: Option<&Account>, preferred: &Path) -> Result<P
         substitute.display()
     ));
     Ok(substitute)
+}
+
+/// What stands in for a directory that the account cannot enter. Named after its path: whoever comes back finds it.
+fn substitute<'a>(account: Option<&'a Account>, preferred: &Path) -> Option<(&'a Account, PathBuf)> {
+    let account = account.filter(|a| !a.reaches(preferred))?;
+    let mut hasher = DefaultHasher::new();
+    preferred.hash(&mut hasher);
+    let name = format!("quadrille-{:016x}", hasher.finish());
+    Some((account, Path::new("/var/tmp").join(name)))
+}
+
+/// Gives another name to data that stands in for `preferred` and whose passwords nobody has any more: a checkout was
+/// removed, and is here anew at the same path. A server that still runs on it is not disturbed.
+///
+/// # Errors
+/// If it cannot be renamed.
+pub(crate) fn set_aside(account: Option<&Account>, preferred: &Path) -> Result<(), StackError> {
+    let Some((_, substitute)) = substitute(account, preferred) else {
+        return Ok(());
+    };
+    if let Some(kept) = aside(&substitute)? {
+        eprintln!(
+            "  data of an earlier checkout at this path, whose passwords are gone with it, is now {}; \
+             remove it unless you have them",
+            kept.display()
+        );
+    }
+    Ok(())
+}
+
+/// Its new name, if it was there.
+fn aside(dir: &Path) -> Result<Option<PathBuf>, StackError> {
+    let kept = (1_u32..)
+        .map(|number| dir.with_extension(format!("before-{number}")))
+        .find(|path| !path.exists())
+        .expect("fewer were set aside than there are numbers");
+    match fs::rename(dir, &kept) {
+        Ok(()) => Ok(Some(kept)),
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StackError::Io {
+            doing: format!("rename {} to {}", dir.display(), kept.display()),
+            source,
+        }),
+    }
 }
 
 fn say_once(line: String) {
@@ -150,6 +191,24 @@ mod tests {
         assert!(account.reaches(&open.join("not/there/yet")));
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).expect("close");
         assert!(!account.reaches(&open));
+        fs::remove_dir_all(&dir).expect("remove");
+    }
+
+    #[test]
+    fn what_is_set_aside_never_replaces_what_was_set_aside_before() {
+        let dir = std::env::temp_dir().join(format!("quadrille-aside-{}", std::process::id()));
+        let data = dir.join("quadrille-0123456789abcdef");
+        let mut kept = Vec::new();
+        for of in ["first", "second"] {
+            fs::create_dir_all(&data).expect("create");
+            fs::write(data.join("of"), of).expect("write");
+            kept.push(aside(&data).expect("rename").expect("was there"));
+            assert_eq!(aside(&data).expect("nothing to rename"), None);
+        }
+        let read = kept
+            .iter()
+            .map(|path| fs::read_to_string(path.join("of")).expect("read"));
+        assert_eq!(read.collect::<Vec<_>>(), ["first", "second"]);
         fs::remove_dir_all(&dir).expect("remove");
     }
 }

@@ -2,6 +2,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 
 use crate::StackError;
+use crate::account::{Account, set_aside};
 use crate::checkout::{Checkout, make_dir};
 use crate::compose;
 use crate::daemon::Daemon;
@@ -44,6 +45,12 @@ impl LocalStack {
         }
         let held = checkout.hold()?;
         let ports = Ports::choose(&checkout, !running(&checkout).is_empty())?;
+        // Without an account PostgreSQL cannot be a process here, which whoever starts it is told.
+        if Secrets::kept(&checkout)?.is_none()
+            && let Ok(account) = Account::for_postgres()
+        {
+            set_aside(account.as_ref(), &checkout.state().join("data"))?;
+        }
         let secrets = Secrets::keep(&checkout)?;
         let placement = Placement::choose(&checkout, ports, wishes)?;
         compose::write_environment(&checkout, ports, &secrets)?;
