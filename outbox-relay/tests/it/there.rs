@@ -1,13 +1,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use local_stack::{TestStack, TestStackOptions};
+use quadrille_process::fault;
+use rdkafka::ClientConfig;
+use rdkafka::admin::TopicReplication;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use saga_core::partitioner::partition_for;
 use uuid::Uuid;
 
-use super::checker::Reader;
+use super::checker::{Checker, Reader};
+use super::line::Line;
 use super::parked::{append_all, crash_at, id, request_replay, until_parked};
-use super::support::{Outbox, Running};
+use super::ring::until_settled;
+use super::support::{Outbox, Running, append, eventually, until_down};
 
 /// More than the last few records of a partition tell.
 const MANY: usize = 40;
@@ -89,12 +96,8 @@ async fn what_is_acknowledged_behind_a_refused_event_is_not_sent_again() -> Resu
     let topic = outbox
         .create_topic("small", 2, &[("max.message.bytes", "10000")])
         .await?;
-    let key_of = |partition| {
-        let keys = (0..).map(|n| format!("key-{n}"));
-        let mut found = keys.filter(|key| partition_for(key.as_bytes(), 2) == partition);
-        (found.next().unwrap(), found.next().unwrap())
-    };
-    let ((small, large), (other, _)) = (key_of(0), key_of(1));
+    let [small, large] = keys_of(0);
+    let [other, _] = keys_of(1);
     let mut sizes = vec![(other.as_str(), 100), (&small, 100), (&large, 20_000)];
     sizes.extend([(other.as_str(), 100); MANY]);
     sizes.push((&small, 100));
@@ -113,4 +116,108 @@ async fn what_is_acknowledged_behind_a_refused_event_is_not_sent_again() -> Resu
     ensure!(later.is_none(), "{later:?} comes again");
     relay.stop().await;
     Ok(())
+}
+
+/// Two keys of one of two partitions.
+fn keys_of(partition: i32) -> [String; 2] {
+    let keys = (0..).map(|n| format!("key-{n}"));
+    let mut found = keys.filter(|key| partition_for(key.as_bytes(), 2) == partition);
+    [(); 2].map(|()| found.next().expect("keys go everywhere"))
+}
+
+/// The producer has to end, and was not told what became of its events: the broker is asked, as an owner before would be asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_producer_has_written_and_not_heard_of_is_not_sent_again() -> Result<()> {
+    let line = Line::open().await?;
+    let servers = TestStackOptions {
+        kafka_detours: vec![line.port],
+        ..TestStackOptions::default()
+    };
+    let stack = tokio::task::spawn_blocking(move || TestStack::with_options(&servers)).await??;
+    line.lead_to(stack.kafka().detours().first().context("a detour")?)?;
+    let outbox = Outbox::on(stack.addresses()).await?;
+    let topic = outbox
+        .create_topic("small", 1, &[("max.message.bytes", "100000")])
+        .await?;
+    let mut options = outbox.relay("a");
+    options.kafka = vec![("bootstrap.servers".to_owned(), format!("127.0.0.1:{}", line.port))];
+    let produce = format!("relay::before_produce/{}", options.owner);
+    let relay = Running::start(options);
+    append_all(&outbox, &topic, &[("a", 100)]).await?;
+    until_settled(&outbox).await;
+
+    line.be_deaf(true);
+    append_all(&outbox, &topic, &[("a", 100), ("big", 20_000), ("a", 100)]).await?;
+    Reader::new(&outbox, &topic, 1)?.take(4).await;
+    // Sent once more it would be parked.
+    outbox.alter_topic(&topic, "max.message.bytes", "10000").await?;
+    fault::arm(&produce, "error@1")?;
+    append_all(&outbox, &topic, &[("a", 100)]).await?;
+    // The producer was given its time, and what it had on its way is thrown away.
+    until_down(&relay, "Purged in flight").await;
+    line.be_deaf(false);
+
+    let late = append_all(&outbox, &topic, &[("big", 100)]).await?;
+    let reader = Reader::new(&outbox, &topic, 1)?;
+    let came = read_until(&reader, |came| came.contains(&late[0])).await?;
+    ensure!(came == 6, "{came} events");
+    until_parked(&outbox, &[]).await;
+    relay.stop().await;
+    Ok(())
+}
+
+/// What a broker leads that is gone can neither be asked for nor written to. What others lead can be both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_without_a_leader_does_not_keep_a_new_owner_from_the_others() -> Result<()> {
+    let stack = tokio::task::spawn_blocking(TestStack::private).await??;
+    let second = tokio::task::block_in_place(|| stack.second_broker())?;
+    let outbox = Outbox::on(stack.addresses()).await?;
+    let apart = TopicReplication::Variable(&[&[1], &[2]]);
+    let topic = outbox.create_placed_topic("apart", 2, apart, &[]).await?;
+    let [[stays, _], [goes, _]] = [0, 1].map(keys_of);
+    let mut writer = outbox.connect("it").await?;
+    let mut append_version = async |key: &str, version: &str| {
+        append(&mut writer, &topic, key, "t", Some(version.as_bytes()), "{}").await
+    };
+    append_version(&goes, "1").await?;
+    let relay = Running::start(outbox.relay("stops"));
+    until_settled(&outbox).await;
+    relay.stop().await;
+    append_version(&stays, "1").await?;
+    crash_at("relay::after_ack", outbox.relay("dies")).await?;
+    tokio::task::block_in_place(|| second.kill())?;
+    let kafka: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &outbox.servers.kafka_brokers)
+        .create()?;
+    eventually("a partition has no leader", || async {
+        has_no_leader(&kafka, &topic, 1)
+    })
+    .await;
+    let relay = Running::start(outbox.relay("lives"));
+    append_version(&stays, "2").await?;
+
+    let reader = Reader::new(&outbox, &topic, 2)?;
+    let mut checker = Checker::default();
+    while checker.taken.get(&stays).is_none_or(|taken| taken.len() < 2) {
+        for record in reader.take(1).await {
+            checker.see(&record)?;
+        }
+    }
+    ensure!(checker.duplicates == 0, "what could be looked up came again");
+    append_version(&goes, "2").await?;
+    tokio::task::block_in_place(|| second.start())?;
+    let expected = BTreeMap::from([(stays, 2), (goes, 2)]);
+    checker.finish(&reader, &expected).await?;
+    relay.stop().await;
+    Ok(())
+}
+
+/// A question that was on its way to a broker that was killed has no answer.
+fn has_no_leader(kafka: &BaseConsumer, topic: &str, partition: i32) -> bool {
+    let asked = tokio::task::block_in_place(|| kafka.fetch_metadata(Some(topic), Duration::from_secs(1)));
+    asked.is_ok_and(|metadata| {
+        let partitions = metadata.topics().iter().flat_map(|known| known.partitions());
+        let mut found = partitions.filter(|known| known.id() == partition);
+        found.any(|known| known.leader() < 0)
+    })
 }
