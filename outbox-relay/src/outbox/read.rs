@@ -42,6 +42,8 @@ pub(crate) struct Event<'c> {
 }
 
 const TOPIC: usize = 2;
+/// Of an event, or of all up to it.
+const BYTES: usize = 8;
 const DECODING: &str = "decoding a row of the outbox";
 
 impl Chunk {
@@ -91,6 +93,8 @@ pub(crate) struct Reader<'w> {
     /// A position that a big window ends at or before. What is written while it is published is behind it.
     last: Option<i64>,
     small: bool,
+    /// An event of it is larger than its share of what is read at once.
+    large: bool,
     done: bool,
 }
 
@@ -103,6 +107,7 @@ impl<'w> Reader<'w> {
             after,
             last: None,
             small: after.is_none(),
+            large: false,
             done: false,
         }
     }
@@ -146,20 +151,7 @@ impl<'w> Reader<'w> {
         };
         while after < last {
             let until = last.min(after.saturating_add(self.budget.stride.into()));
-            let (chunk, cut) = self
-                .fetch(
-                    "reading a piece of a window",
-                    sqlx::query(sql::READ_CHUNK)
-                        .bind(self.window.after.as_str())
-                        .bind(self.window.until.as_str())
-                        .bind(after)
-                        .bind(i64::from(self.budget.rows))
-                        .bind(i64::from(self.budget.bytes))
-                        .bind(until),
-                    connection,
-                    self.budget.rows,
-                )
-                .await?;
+            let (chunk, cut) = self.piece((after, until), connection).await?;
             if !chunk.is_empty() {
                 let reached = if cut {
                     chunk.event(chunk.len() - 1)?.position
@@ -178,20 +170,67 @@ impl<'w> Reader<'w> {
         Ok(None)
     }
 
+    /// A piece of a big window between two positions, and whether it was cut.
+    async fn piece(
+        &mut self,
+        between: (i64, i64),
+        connection: &mut PgConnection,
+    ) -> Result<(Chunk, bool), OutboxError> {
+        if !self.large {
+            let share = self.budget.bytes / self.budget.rows.max(1);
+            let rows = self.rows_of_big(sql::pieces::READ_PIECE, between, share, connection);
+            let mut rows = rows.await?;
+            let full = fills(rows.len(), self.budget.rows);
+            let (mut small, mut bytes) = (0, 0);
+            for row in &rows {
+                let size: i32 = row.try_get_unchecked(BYTES).doing(DECODING)?;
+                let size = u32::try_from(size).unwrap_or(u32::MAX);
+                if size > share {
+                    self.large = true;
+                    break;
+                }
+                small += 1;
+                bytes += usize::try_from(size).unwrap_or(usize::MAX);
+            }
+            rows.truncate(small);
+            // Unless the large one is the next: it can be read.
+            if !self.large || small > 0 {
+                return Ok((Chunk { rows, bytes }, full || self.large));
+            }
+        }
+        let most = self.budget.bytes;
+        let rows = self.rows_of_big(sql::pieces::READ_PIECE_OF_LARGE, between, most, connection);
+        self.with_sums(rows.await?, self.budget.rows)
+    }
+
+    async fn rows_of_big(
+        &self,
+        statement: &'static str,
+        (after, until): (i64, i64),
+        bytes: u32,
+        connection: &mut PgConnection,
+    ) -> Result<Vec<PgRow>, OutboxError> {
+        let query = sqlx::query(statement)
+            .bind(self.window.after.as_str())
+            .bind(self.window.until.as_str())
+            .bind(after)
+            .bind(i64::from(self.budget.rows))
+            .bind(i64::from(bytes))
+            .bind(until);
+        let doing = "reading a piece of a window";
+        within(self.budget.patience, doing, query.fetch_all(connection)).await
+    }
+
     /// The next piece of a window of parked events, which are few enough for one index.
     async fn next_parked(&mut self, connection: &mut PgConnection) -> Result<Option<Chunk>, OutboxError> {
-        let piece = self
-            .fetch(
-                "reading parked events",
-                sqlx::query(sql::parked::READ_REPLAY)
-                    .bind(self.window.number)
-                    .bind(self.after.unwrap_or(0))
-                    .bind(i64::from(self.budget.rows))
-                    .bind(i64::from(self.budget.bytes)),
-                connection,
-                self.budget.rows,
-            )
-            .await?;
+        let query = sqlx::query(sql::parked::READ_REPLAY)
+            .bind(self.window.number)
+            .bind(self.after.unwrap_or(0))
+            .bind(i64::from(self.budget.rows))
+            .bind(i64::from(self.budget.bytes));
+        let doing = "reading parked events";
+        let rows = within(self.budget.patience, doing, query.fetch_all(connection)).await?;
+        let piece = self.with_sums(rows, self.budget.rows)?;
         self.go_on(piece)
     }
 
@@ -208,19 +247,15 @@ impl<'w> Reader<'w> {
     /// The window as a whole, unless it is too big for that.
     async fn whole(&self, connection: &mut PgConnection) -> Result<Option<Chunk>, OutboxError> {
         let one_more = self.budget.rows + 1;
-        let (chunk, cut) = self
-            .fetch(
-                "reading a window",
-                sqlx::query(sql::READ_SMALL)
-                    .bind(self.window.after.as_str())
-                    .bind(self.window.until.as_str())
-                    .bind(self.window.after.running())
-                    .bind(i64::from(one_more))
-                    .bind(i64::from(self.budget.bytes)),
-                connection,
-                one_more,
-            )
-            .await?;
+        let query = sqlx::query(sql::READ_SMALL)
+            .bind(self.window.after.as_str())
+            .bind(self.window.until.as_str())
+            .bind(self.window.after.running())
+            .bind(i64::from(one_more))
+            .bind(i64::from(self.budget.bytes));
+        let doing = "reading a window";
+        let rows = within(self.budget.patience, doing, query.fetch_all(connection)).await?;
+        let (chunk, cut) = self.with_sums(rows, one_more)?;
         Ok((!cut).then_some(chunk))
     }
 
@@ -257,27 +292,20 @@ impl<'w> Reader<'w> {
         .await
     }
 
-    /// The rows, and whether there may be more.
-    async fn fetch<'q>(
-        &self,
-        doing: &'static str,
-        query: sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>,
-        connection: &mut PgConnection,
-        limit: u32,
-    ) -> Result<(Chunk, bool), OutboxError> {
-        let rows = within(self.budget.patience, doing, query.fetch_all(connection)).await?;
+    /// The rows of a statement whose last column is the bytes so far, and whether there may be more.
+    fn with_sums(&self, rows: Vec<PgRow>, limit: u32) -> Result<(Chunk, bool), OutboxError> {
         let bytes: i64 = match rows.last() {
-            Some(last) => last.try_get_unchecked(8).doing(doing)?,
+            Some(last) => last.try_get_unchecked(BYTES).doing(DECODING)?,
             None => 0,
         };
-        let full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-        let cut = full || bytes >= i64::from(self.budget.bytes);
-        let chunk = Chunk {
-            rows,
-            bytes: usize::try_from(bytes).unwrap_or(0),
-        };
-        Ok((chunk, cut))
+        let cut = fills(rows.len(), limit) || bytes >= i64::from(self.budget.bytes);
+        let bytes = usize::try_from(bytes).unwrap_or(0);
+        Ok((Chunk { rows, bytes }, cut))
     }
+}
+
+fn fills(rows: usize, limit: u32) -> bool {
+    rows >= usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 /// Who an event of a window is: id, topic, key, type. `None` if it is gone.

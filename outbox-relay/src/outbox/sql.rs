@@ -2,6 +2,9 @@
 
 use super::growth;
 
+/// Big windows, piece by piece.
+pub(crate) mod pieces;
+
 /// What cannot be sent, and what waits behind it.
 pub(crate) mod parked;
 
@@ -208,37 +211,6 @@ select least(
     (select position from saga.outbox where slot = 2 and position > $1 order by position limit 1),
     (select position from saga.outbox where slot = 3 and position > $1 order by position limit 1))";
 
-/// A piece of a big window, through the position index of each leaf: a sort per piece would be quadratic.
-/// `$3`: the position that it comes after; `$6`: the one that it ends with at most. Rows of other windows are passed over one
-/// by one.
-pub(crate) const READ_CHUNK: &str = "
-select * from (
-    select position, id, aggregatetype, aggregateid, type, payload, headers::text,
-           least(greatest(created_at, '0001-01-01 00:00:00+00'), '9999-12-31 00:00:00+00') as created_at,
-           sum(coalesce(octet_length(payload), 0) + pg_column_size(headers)) over in_order as bytes_so_far,
-           coalesce(octet_length(payload), 0) + pg_column_size(headers) as bytes
-      from (
-        (select * from saga.outbox where slot = 0 and position > $3 and position <= $6
-            and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
-            and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot)) order by position limit $4)
-        union all
-        (select * from saga.outbox where slot = 1 and position > $3 and position <= $6
-            and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
-            and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot)) order by position limit $4)
-        union all
-        (select * from saga.outbox where slot = 2 and position > $3 and position <= $6
-            and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
-            and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot)) order by position limit $4)
-        union all
-        (select * from saga.outbox where slot = 3 and position > $3 and position <= $6
-            and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
-            and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot)) order by position limit $4)
-        order by position limit $4) as rows
-    window in_order as (order by position rows unbounded preceding)
-) as summed
-where bytes_so_far - bytes < $5
-order by position";
-
 /// Who an event is that holds the outbox up.
 pub(crate) const EVENT: &str = "
 select id, aggregatetype, aggregateid, type from saga.outbox where slot = any('{0,1,2,3}') and position = $1";
@@ -428,7 +400,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("FIRST_POSITION", FIRST_POSITION),
     ("LAST_POSITION", LAST_POSITION),
     ("NEXT_POSITION", NEXT_POSITION),
-    ("READ_CHUNK", READ_CHUNK),
+    ("READ_PIECE", pieces::READ_PIECE),
+    ("READ_PIECE_OF_LARGE", pieces::READ_PIECE_OF_LARGE),
     ("EVENT", EVENT),
     ("PARKED", parked::PARKED),
     ("REPLAYING", parked::REPLAYING),

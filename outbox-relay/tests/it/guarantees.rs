@@ -3,6 +3,7 @@ use outbox_relay::Options;
 use quadrille_process::fault;
 
 use super::checker::{Checker, Reader};
+use super::parked::{append_all, ids};
 use super::support::{Outbox, Running, append, eventually, run};
 use super::writers::Writers;
 
@@ -44,6 +45,41 @@ async fn nothing_is_lost_or_reordered_in_short_steps() -> Result<()> {
         options.chunk_stride = 2;
     })
     .await
+}
+
+/// Each event is larger than its share of what is read at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_reordered_of_large_events() -> Result<()> {
+    everything_arrives(|options| {
+        options.chunk_rows = 3;
+        options.chunk_bytes = 3;
+    })
+    .await
+}
+
+/// What comes before the first large event of a window is read in another way than what comes behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_reordered_between_large_events() -> Result<()> {
+    for first_large in [0, 1, 4, 5, 6, 29] {
+        let outbox = Outbox::new().await?;
+        let topic = outbox.create_topic("events", 1, &[]).await?;
+        let mut sizes = [("k", 100); 30];
+        for later in (first_large..sizes.len()).step_by(7) {
+            sizes[later].1 = 3_000;
+        }
+        let sent = append_all(&outbox, &topic, &sizes).await?;
+        let mut options = outbox.relay("a");
+        options.chunk_rows = 5;
+        options.chunk_bytes = 5_000;
+        let relay = Running::start(options);
+        let reader = Reader::new(&outbox, &topic, 1)?;
+        let came = reader.take(sizes.len()).await;
+        ensure!(ids(&came) == sent, "the first large one at {first_large}");
+        let came = came.iter().map(|record| record.payload.as_ref().map(Vec::len));
+        ensure!(came.eq(sizes.map(|(_, size)| Some(size))));
+        relay.stop().await;
+    }
+    Ok(())
 }
 
 /// What was acknowledged is known from where it was resumed, too.
