@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnection;
 
@@ -18,11 +19,15 @@ pub(crate) struct KnownTopics {
     options: Arc<Options>,
     shared: Arc<Shared>,
     lease: Lease,
-    directory: Option<Directory>,
+    /// The clients that topics are met with, and when they were used last.
+    directory: Option<(Directory, Instant)>,
     topics: Arc<HashMap<String, Topic>>,
     /// Numbers outlive what is known of a topic.
     ids: HashMap<String, TopicId>,
 }
+
+/// Topics that are new come in numbers.
+const KEPT: Duration = Duration::from_secs(2);
 
 impl KnownTopics {
     pub(crate) fn new(options: Arc<Options>, shared: Arc<Shared>, lease: Lease) -> Self {
@@ -67,9 +72,10 @@ impl KnownTopics {
         }
     }
 
-    /// Lets go of the clients that topics were met with: their threads wake up ten times a second.
+    /// Lets go of the clients that topics were met with, if no topic was met for a while: eight threads for each outbox, which
+    /// have memory of their own and wake up ten times a second.
     pub(crate) fn rest(&mut self) {
-        self.directory = None;
+        self.directory.take_if(|(_, used)| used.elapsed() > KEPT);
     }
 
     /// Topics of a chunk that were not met yet, apart from those of events that are set aside.
@@ -112,12 +118,12 @@ impl KnownTopics {
             source,
         };
         let directory = match self.directory.take() {
-            Some(directory) => directory,
+            Some((directory, _)) => directory,
             None => Directory::new(&self.options.kafka, &self.shared).map_err(trouble)?,
         };
         // One that fails is not kept: what it was made with, such as a certificate's file, may be mended by now.
         let found = directory.look_up(&unknown).await.map_err(trouble)?;
-        self.directory = Some(directory);
+        self.directory = Some((directory, Instant::now()));
         let mut known = HashMap::clone(&self.topics);
         for name in unknown {
             let next = TopicId(self.ids.len());

@@ -302,7 +302,7 @@ impl Publisher {
         Ok(known.get(topic).and_then(|topic| topic.unsendable.clone()))
     }
 
-    /// Nothing happens: what is only needed for topics that were never seen can be made anew then.
+    /// What is only needed for topics that were never seen can be made anew.
     pub(crate) fn rest(&mut self) {
         self.topics.rest();
     }

@@ -208,10 +208,8 @@ impl Tenure {
             if growth.is_due() && !self.grow(&mut publisher, &mut ring, &mut growth, cancel).await? {
                 break;
             }
+            publisher.rest();
             let asleep = idle.is_fast_asleep();
-            if asleep {
-                publisher.rest();
-            }
             if !ring.is_full()
                 && (!asleep || self.windows.is_due(&mut self.connection).await?)
                 && let Some(window) = self.windows.open(&mut self.connection).await?
