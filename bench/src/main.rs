@@ -59,7 +59,7 @@ use crate::report::Report;
 
 /// The relay's allocator: with the C library's, the raw producer would be a slower limit than it is.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Measures Quadrille against the limits of this machine.
 #[derive(Debug, Clone, Parser)]

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 /// As the relay has it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Larger ones are no faster here: each costs one wait for the broker and one for the disk.
 const BATCH: i64 = 1000;

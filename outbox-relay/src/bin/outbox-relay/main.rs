@@ -38,9 +38,9 @@ use verb::Verb;
 
 /// librdkafka frees in one thread what it allocated in another, which the C library's allocator does not
 /// take well.
-#[cfg(feature = "mimalloc")]
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const VERBS: &str = "\
 usage: outbox-relay [run|check|status|drain|grow|migrate] [--help|--version]
