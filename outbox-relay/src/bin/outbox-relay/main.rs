@@ -36,8 +36,8 @@ use quadrille_process::{about, run_with, tls};
 
 use verb::Verb;
 
-/// librdkafka frees in one thread what it allocated in another, which the C library's allocator does not
-/// take well.
+/// librdkafka frees in one thread what it allocated in another, which neither the C library's allocator nor mimalloc takes
+/// well (ADR 14).
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -34,7 +34,7 @@ macro_rules! rows {
 }
 
 /// A piece of events of at most `$5` bytes each. One that is larger comes as nothing but its size, and who reads goes on from
-/// there with [`READ_PIECE_OF_LARGE`]: running sums of bytes cost a sixth of the statement.
+/// there with [`READ_PIECE_OF_LARGE`]: running sums of bytes cost a fifth of the statement.
 pub(crate) const READ_PIECE: &str = concat!(
     "select position, id, aggregatetype, aggregateid, type,
             case when bytes <= $5 then payload end as payload,
