@@ -3,11 +3,12 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use local_stack::{Addresses, TestStack};
+use local_stack::{Addresses, Kafka, TestStack};
 use outbox_relay::{Health, Phase, status};
 use rdkafka::ClientConfig;
 use rdkafka::admin::TopicReplication;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::metadata::MetadataPartition;
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnection;
 use tokio::process::Child;
@@ -31,6 +32,33 @@ pub async fn private() -> Result<(TestStack, Outbox, String)> {
     let outbox = Outbox::on(stack.addresses()).await?;
     let topic = outbox.create_topic("events", 3, &[]).await?;
     Ok((stack, outbox, topic))
+}
+
+/// The same with a second broker, of which partitions may have replicas, and without a topic.
+pub async fn with_second_broker() -> Result<(TestStack, Kafka, Outbox)> {
+    let stack = tokio::task::spawn_blocking(TestStack::private).await??;
+    let second = tokio::task::block_in_place(|| stack.second_broker())?;
+    let outbox = Outbox::on(stack.addresses()).await?;
+    Ok((stack, second, outbox))
+}
+
+/// Waits until the broker says so of a topic's partitions. A question that was on its way to a broker that was killed has no
+/// answer.
+pub async fn until_partitions(
+    what: &str,
+    outbox: &Outbox,
+    topic: &str,
+    are: impl Fn(&[MetadataPartition]) -> bool,
+) -> Result<()> {
+    let kafka: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &outbox.servers.kafka_brokers)
+        .create()?;
+    eventually(what, || async {
+        let asked = tokio::task::block_in_place(|| kafka.fetch_metadata(Some(topic), Duration::from_secs(1)));
+        asked.is_ok_and(|metadata| metadata.topics().iter().any(|known| are(known.partitions())))
+    })
+    .await;
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,9 +162,7 @@ async fn a_relay_that_starts_while_the_broker_is_away_says_what_waits() -> Resul
 /// The broker refuses each event of it, and means none of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_lost_its_quorum_parks_nothing() -> Result<()> {
-    let stack = tokio::task::spawn_blocking(TestStack::private).await??;
-    let second = tokio::task::block_in_place(|| stack.second_broker())?;
-    let outbox = Outbox::on(stack.addresses()).await?;
+    let (_stack, second, outbox) = with_second_broker().await?;
     // The first broker leads, and is the one that stays.
     let both = TopicReplication::Variable(&[&[1, 2], &[1, 2], &[1, 2]]);
     let topic = outbox
@@ -153,13 +179,13 @@ async fn a_topic_that_lost_its_quorum_parks_nothing() -> Result<()> {
     until_settled(&outbox).await;
 
     tokio::task::block_in_place(|| second.kill())?;
-    let kafka: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &outbox.servers.kafka_brokers)
-        .create()?;
-    eventually("one replica is left of each partition", || async {
-        replicas_are(&kafka, &topic, &[1])
-    })
-    .await;
+    until_partitions(
+        "one replica is left of each partition",
+        &outbox,
+        &topic,
+        |partitions| partitions.len() == 3 && partitions.iter().all(|partition| partition.isr() == [1]),
+    )
+    .await?;
     for version in 2..=4 {
         append_version(&mut writer, &topic, version).await?;
     }
@@ -204,18 +230,6 @@ async fn append_version(writer: &mut PgConnection, topic: &str, version: i64) ->
         .await?;
     }
     Ok(())
-}
-
-/// Whether these brokers, and no others, have all that is in the topic's three partitions. A question that was on its
-/// way to a broker that was killed has no answer.
-fn replicas_are(kafka: &BaseConsumer, topic: &str, brokers: &[i32]) -> bool {
-    let asked = tokio::task::block_in_place(|| kafka.fetch_metadata(Some(topic), Duration::from_secs(1)));
-    asked.is_ok_and(|metadata| {
-        metadata.topics().iter().any(|known| {
-            let partitions = known.partitions();
-            partitions.len() == 3 && partitions.iter().all(|partition| partition.isr() == brokers)
-        })
-    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

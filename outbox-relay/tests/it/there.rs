@@ -4,17 +4,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use local_stack::{TestStack, TestStackOptions};
 use quadrille_process::fault;
-use rdkafka::ClientConfig;
 use rdkafka::admin::TopicReplication;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use saga_core::partitioner::partition_for;
 use uuid::Uuid;
 
 use super::checker::{Checker, Reader};
 use super::line::Line;
+use super::outages::{until_partitions, with_second_broker};
 use super::parked::{append_all, crash_at, id, request_replay, until_parked};
 use super::ring::until_settled;
-use super::support::{Outbox, Running, append, eventually, until_down};
+use super::support::{Outbox, Running, append, until_down};
 
 /// More than the last few records of a partition tell.
 const MANY: usize = 40;
@@ -169,9 +168,7 @@ async fn what_a_producer_has_written_and_not_heard_of_is_not_sent_again() -> Res
 /// What a broker leads that is gone can neither be asked for nor written to. What others lead can be both.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_without_a_leader_does_not_keep_a_new_owner_from_the_others() -> Result<()> {
-    let stack = tokio::task::spawn_blocking(TestStack::private).await??;
-    let second = tokio::task::block_in_place(|| stack.second_broker())?;
-    let outbox = Outbox::on(stack.addresses()).await?;
+    let (_stack, second, outbox) = with_second_broker().await?;
     let apart = TopicReplication::Variable(&[&[1], &[2]]);
     let topic = outbox.create_placed_topic("apart", 2, apart, &[]).await?;
     let [[stays, _], [goes, _]] = [0, 1].map(keys_of);
@@ -186,13 +183,10 @@ async fn a_partition_without_a_leader_does_not_keep_a_new_owner_from_the_others(
     append_version(&stays, "1").await?;
     crash_at("relay::after_ack", outbox.relay("dies")).await?;
     tokio::task::block_in_place(|| second.kill())?;
-    let kafka: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &outbox.servers.kafka_brokers)
-        .create()?;
-    eventually("a partition has no leader", || async {
-        has_no_leader(&kafka, &topic, 1)
+    until_partitions("a partition has no leader", &outbox, &topic, |partitions| {
+        partitions.iter().any(|partition| partition.leader() < 0)
     })
-    .await;
+    .await?;
     let relay = Running::start(outbox.relay("lives"));
     append_version(&stays, "2").await?;
 
@@ -210,14 +204,4 @@ async fn a_partition_without_a_leader_does_not_keep_a_new_owner_from_the_others(
     checker.finish(&reader, &expected).await?;
     relay.stop().await;
     Ok(())
-}
-
-/// A question that was on its way to a broker that was killed has no answer.
-fn has_no_leader(kafka: &BaseConsumer, topic: &str, partition: i32) -> bool {
-    let asked = tokio::task::block_in_place(|| kafka.fetch_metadata(Some(topic), Duration::from_secs(1)));
-    asked.is_ok_and(|metadata| {
-        let partitions = metadata.topics().iter().flat_map(|known| known.partitions());
-        let mut found = partitions.filter(|known| known.id() == partition);
-        found.any(|known| known.leader() < 0)
-    })
 }
