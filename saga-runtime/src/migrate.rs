@@ -1,7 +1,7 @@
 //! The engine's own tables: applied as the role that owns the schemas, checked by everybody else.
 
 use sqlx::PgPool;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{Migrate as _, MigrateError, Migrator};
 
 const OUTBOX_TABLE: &str = "saga._outbox_migrations";
 const ENGINE_TABLE: &str = "saga._migrations";
@@ -60,14 +60,23 @@ pub async fn apply(owner: &PgPool, service: &Migrator) -> Result<(), Error> {
             .await
             .map_err(|source| Error::Apply { what, source })?;
     }
-    sqlx::raw_sql(LET_READ)
-        .execute(owner)
-        .await
-        .map(drop)
-        .map_err(|source| Error::Apply {
-            what: "the service",
-            source: MigrateError::Execute(source),
-        })
+    let_read(owner).await.map_err(|source| Error::Apply {
+        what: "the service",
+        source,
+    })
+}
+
+/// Under the lock that a migration takes: to two who give rights on one table at the same time PostgreSQL
+/// answers "tuple concurrently updated".
+async fn let_read(owner: &PgPool) -> Result<(), MigrateError> {
+    let mut connection = owner.acquire().await?;
+    connection.lock().await?;
+    if let Err(error) = sqlx::raw_sql(LET_READ).execute(&mut *connection).await {
+        // The lock is the session's.
+        connection.close_on_drop();
+        return Err(MigrateError::Execute(error));
+    }
+    connection.unlock().await
 }
 
 /// Whether everything that this build needs was applied. A newer database is fine: an old build goes on

@@ -67,6 +67,19 @@ async fn several_may_do_it_at_the_same_time() {
     }
 }
 
+/// The replicas of a service that migrates at its start, when nothing is to be done.
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_start_together_do_not_meet() {
+    let place = Place::migrated(&["order"]).await;
+    let order = Database::named("order").unwrap();
+    let admin = place.admin_url.parse().unwrap();
+    let owner = place.target.login(&admin, order, Duty::Migrate);
+    for _ in 0..10 {
+        let replicas = (0..8).map(|_| sagactl::migrate::tables(&owner, order, &|_| {}));
+        futures::future::try_join_all(replicas).await.unwrap();
+    }
+}
+
 /// A service that migrates at its start gives rights on the same schema that we give to its owner.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_waited_for_where_nothing_is_to_be_changed() {
