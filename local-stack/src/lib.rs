@@ -81,6 +81,9 @@ mod account;
 /// Places in a checkout.
 mod checkout;
 
+/// A line between two parties on which anything can happen.
+mod proxy;
+
 /// Ports of a stack, and ports that nobody listens on.
 mod ports;
 
@@ -105,6 +108,7 @@ pub use parts::{Part, Placed, Placement, Way, Wishes};
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use ports::{Ports, free as free_ports};
 pub use postgres::{Postgres, PostgresSettings, PostgresTls};
+pub use proxy::{Proxy, Weather};
 pub use redis::Redis;
 pub use report::Report;
 pub use secrets::Secrets;

@@ -3,10 +3,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use local_stack::{TestStack, TestStackOptions};
+use local_stack::{Proxy, TestStack, TestStackOptions};
 
 use crate::chaos::fault::{CLOCKS, LINES, Line, SHOPPERS, STANDBY};
-use crate::chaos::network::Proxy;
 use crate::chaos::notes;
 use crate::clock::Clocks;
 use crate::program::Program;

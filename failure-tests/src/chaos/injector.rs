@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::stream::{self, TryStreamExt as _};
-use local_stack::StackError;
+use local_stack::{StackError, Weather};
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -12,7 +12,6 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::chaos::fault::{CLOCKS, Fault, LINES, Line, Misbehaviour};
 use crate::chaos::ground::Ground;
 use crate::chaos::keeper::Keeper;
-use crate::chaos::network::Weather;
 use crate::chaos::pace::Pace;
 use crate::chaos::poison::Poison;
 use crate::chaos::schedule::{Planned, Schedule};

@@ -17,8 +17,6 @@ mod schedule;
 
 /// Servers, lines, programs.
 mod ground;
-/// The lines between parties.
-mod network;
 
 /// Who makes it go wrong.
 mod injector;

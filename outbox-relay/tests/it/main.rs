@@ -40,9 +40,6 @@ mod parked;
 /// Parked events that are many.
 mod replays;
 
-/// A line on which no answer comes.
-mod line;
-
 /// Events that were written by somebody who has not heard so.
 mod there;
 

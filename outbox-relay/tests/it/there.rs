@@ -2,14 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use local_stack::{TestStack, TestStackOptions};
+use local_stack::{Proxy, TestStack, TestStackOptions, Weather};
 use quadrille_process::fault;
 use rdkafka::admin::TopicReplication;
 use saga_core::partitioner::partition_for;
 use uuid::Uuid;
 
 use super::checker::{Checker, Reader};
-use super::line::Line;
 use super::outages::{until_partitions, with_second_broker};
 use super::parked::{append_all, crash_at, id, request_replay, until_parked};
 use super::ring::until_settled;
@@ -127,9 +126,9 @@ fn keys_of(partition: i32) -> [String; 2] {
 /// The producer has to end, and was not told what became of its events: the broker is asked, as an owner before would be asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_producer_has_written_and_not_heard_of_is_not_sent_again() -> Result<()> {
-    let line = Line::open().await?;
+    let line = Proxy::open().await?;
     let servers = TestStackOptions {
-        kafka_detours: vec![line.port],
+        kafka_detours: vec![line.port()],
         ..TestStackOptions::default()
     };
     let stack = tokio::task::spawn_blocking(move || TestStack::with_options(&servers)).await??;
@@ -139,13 +138,16 @@ async fn what_a_producer_has_written_and_not_heard_of_is_not_sent_again() -> Res
         .create_topic("small", 1, &[("max.message.bytes", "100000")])
         .await?;
     let mut options = outbox.relay("a");
-    options.kafka = vec![("bootstrap.servers".to_owned(), format!("127.0.0.1:{}", line.port))];
+    options.kafka = vec![(
+        "bootstrap.servers".to_owned(),
+        format!("127.0.0.1:{}", line.port()),
+    )];
     let produce = format!("relay::before_produce/{}", options.owner);
     let relay = Running::start(options);
     append_all(&outbox, &topic, &[("a", 100)]).await?;
     until_settled(&outbox).await;
 
-    line.be_deaf(true);
+    line.be(Weather::Deaf);
     append_all(&outbox, &topic, &[("a", 100), ("big", 20_000), ("a", 100)]).await?;
     Reader::new(&outbox, &topic, 1)?.take(4).await;
     // Sent once more it would be parked.
@@ -153,8 +155,8 @@ async fn what_a_producer_has_written_and_not_heard_of_is_not_sent_again() -> Res
     fault::arm(&produce, "error@1")?;
     append_all(&outbox, &topic, &[("a", 100)]).await?;
     // The producer was given its time, and what it had on its way is thrown away.
-    until_down(&relay, "Purged in flight").await;
-    line.be_deaf(false);
+    until_down(&relay, "asking what was written").await;
+    line.be(Weather::Fair);
 
     let late = append_all(&outbox, &topic, &[("big", 100)]).await?;
     let reader = Reader::new(&outbox, &topic, 1)?;

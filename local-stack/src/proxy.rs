@@ -1,9 +1,8 @@
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{AddrParseError, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,12 +15,14 @@ const PIECES_PER_SECOND: u64 = 10;
 
 /// How a line is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Weather {
+pub enum Weather {
     /// Everything passes.
     #[default]
     Fair,
     /// Nothing passes; connections stay, and new ones seem to succeed.
     Dead,
+    /// What clients say arrives, and no answer comes back. Connections on which one was lost are reset when that ends.
+    Deaf,
     /// Each piece waits for so long.
     Late(Duration),
     /// So many bytes per second, in each direction of each connection.
@@ -35,9 +36,9 @@ struct State {
     resets: u64,
 }
 
-/// A proxy on one line between two parties.
+/// A proxy on one line between clients and a server, for tests of what a network does.
 #[derive(Debug)]
-pub(crate) struct Proxy {
+pub struct Proxy {
     port: u16,
     upstream: Arc<OnceLock<SocketAddr>>,
     state: watch::Sender<State>,
@@ -45,11 +46,12 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Listens. Who comes before it is known where to leads waits.
-    pub(crate) async fn open() -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .context("listen for a proxy")?;
+    /// Listens on a port of this machine. Who comes before it is known where it leads to is reset.
+    ///
+    /// # Errors
+    /// If there is no port to be had.
+    pub async fn open() -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let upstream = Arc::new(OnceLock::new());
         let (state, seen) = watch::channel(State::default());
@@ -62,28 +64,28 @@ impl Proxy {
         })
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// Where clients find it.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where it leads to, once.
-    pub(crate) fn lead_to(&self, address: &str) -> Result<()> {
-        let address = address.strip_prefix("http://").unwrap_or(address);
-        let address = address
-            .parse()
-            .with_context(|| format!("the address {address}"))?;
-        // It stays what it was, if somebody says it twice.
+    /// Where it leads to, with `http://` before it or not. What was said first holds.
+    ///
+    /// # Errors
+    /// If it is no address and port.
+    pub fn lead_to(&self, address: &str) -> Result<(), AddrParseError> {
+        let address = address.strip_prefix("http://").unwrap_or(address).parse()?;
         self.upstream.get_or_init(|| address);
         Ok(())
     }
 
     /// What happens to everything on it from now on.
-    pub(crate) fn be(&self, weather: Weather) {
+    pub fn be(&self, weather: Weather) {
         self.state.send_modify(|state| state.weather = weather);
     }
 
     /// RST to both ends of every connection.
-    pub(crate) fn reset(&self) {
+    pub fn reset(&self) {
         self.state.send_modify(|state| state.resets += 1);
     }
 }
@@ -137,8 +139,8 @@ async fn connection(
             () = &mut reset => false,
             ended = async {
                 tokio::try_join!(
-                    pump(from_client, to_server, state.clone()),
-                    pump(from_server, to_client, state.clone()),
+                    pump(from_client, to_server, state.clone(), false),
+                    pump(from_server, to_client, state.clone(), true),
                 )
             } => ended.is_ok(),
         }
@@ -169,16 +171,23 @@ async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut state: watch::Receiver<State>,
+    answers: bool,
 ) -> io::Result<()> {
     let mut buffer = vec![0; PIECE];
+    let (mut hears, mut has_missed) = (state.clone(), false);
     loop {
         let most = match state.borrow().weather {
             Weather::Slow(rate) => usize::try_from(rate / PIECES_PER_SECOND)
                 .unwrap_or(PIECE)
                 .clamp(1, PIECE),
-            Weather::Fair | Weather::Dead | Weather::Late(_) => PIECE,
+            Weather::Fair | Weather::Dead | Weather::Deaf | Weather::Late(_) => PIECE,
         };
-        let read = from.read(&mut buffer[..most]).await?;
+        let read = tokio::select! {
+            read = from.read(&mut buffer[..most]) => read?,
+            _ = hears.wait_for(|state| state.weather != Weather::Deaf), if has_missed => {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+        };
         if read == 0 {
             return to.shutdown().await;
         }
@@ -186,7 +195,11 @@ async fn pump(
         passable(&mut state).await?;
         let weather = state.borrow().weather;
         match weather {
-            Weather::Fair | Weather::Dead => {}
+            Weather::Deaf if answers => {
+                has_missed = true;
+                continue;
+            }
+            Weather::Fair | Weather::Dead | Weather::Deaf => {}
             Weather::Late(by) => tokio::time::sleep(by).await,
             Weather::Slow(rate) => {
                 let bytes = u64::try_from(read).unwrap_or(u64::MAX);
@@ -208,15 +221,24 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
     const SHORT: Duration = Duration::from_millis(300);
 
-    /// A server that says everything again, and a connection to it through a proxy.
-    async fn echo() -> (Proxy, TcpStream) {
+    /// A server that says everything again, a connection to it through a proxy, and how many bytes it has heard.
+    async fn echo() -> (Proxy, TcpStream, watch::Receiver<usize>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("its address").to_string();
+        let (hears, heard) = watch::channel(0);
         tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
+                let hears = hears.clone();
                 tokio::spawn(async move {
-                    let (mut from, mut to) = socket.split();
-                    tokio::io::copy(&mut from, &mut to).await
+                    let mut piece = vec![0; PIECE];
+                    loop {
+                        let read = socket.read(&mut piece).await?;
+                        if read == 0 {
+                            return socket.shutdown().await;
+                        }
+                        hears.send_modify(|bytes| *bytes += read);
+                        socket.write_all(&piece[..read]).await?;
+                    }
                 });
             }
         });
@@ -225,7 +247,7 @@ mod tests {
         let client = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port()))
             .await
             .expect("it listens");
-        (proxy, client)
+        (proxy, client, heard)
     }
 
     async fn said(client: &mut TcpStream, what: &[u8]) -> io::Result<()> {
@@ -238,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_said_passes_and_the_end_of_it_too() {
-        let (_proxy, mut client) = echo().await;
+        let (_proxy, mut client, _) = echo().await;
         let much: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[0]).collect();
         let (mut from, mut to) = client.split();
         let mut heard = Vec::new();
@@ -260,7 +282,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_passes_a_dead_line_and_all_of_it_comes_when_it_lives() {
-        let (proxy, mut client) = echo().await;
+        let (proxy, mut client, _) = echo().await;
         said(&mut client, b"before").await.expect("fair weather");
         proxy.be(Weather::Dead);
         client.write_all(b"meanwhile").await.expect("nobody says so");
@@ -279,8 +301,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_deaf_line_takes_everything_and_ends_when_it_hears_again() {
+        let (proxy, mut client, mut heard) = echo().await;
+        said(&mut client, b"before").await.expect("fair weather");
+        proxy.be(Weather::Deaf);
+        client.write_all(b"meanwhile").await.expect("nobody says so");
+        timeout(LONG, heard.wait_for(|bytes| *bytes == 15))
+            .await
+            .expect("in time")
+            .expect("it arrives");
+        assert!(timeout(SHORT, client.read_u8()).await.is_err());
+        proxy.be(Weather::Fair);
+        let ended = timeout(LONG, client.read_u8()).await.expect("in time");
+        assert_eq!(
+            ended.expect_err("an answer is missing").kind(),
+            io::ErrorKind::ConnectionReset
+        );
+    }
+
+    #[tokio::test]
     async fn a_reset_is_a_reset_and_the_next_connection_is_well() {
-        let (proxy, mut client) = echo().await;
+        let (proxy, mut client, _) = echo().await;
         said(&mut client, b"before").await.expect("fair weather");
         proxy.reset();
         let broken = timeout(LONG, client.read_u8()).await.expect("in time");
@@ -296,7 +337,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_late_line_and_a_slow_one_take_at_least_their_time() {
-        let (proxy, mut client) = echo().await;
+        let (proxy, mut client, _) = echo().await;
         let begun = Instant::now();
         proxy.be(Weather::Late(Duration::from_millis(50)));
         said(&mut client, b"late").await.expect("it comes");
@@ -310,7 +351,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_there_is_a_reset() {
         let proxy = Proxy::open().await.expect("a proxy");
-        let [nobody] = local_stack::free_ports().expect("a port");
+        let [nobody] = crate::free_ports().expect("a port");
         proxy.lead_to(&format!("127.0.0.1:{nobody}")).expect("an address");
         let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port()))
             .await
