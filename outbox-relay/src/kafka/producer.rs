@@ -154,8 +154,11 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // The end of this instance, because of an event that was refused: its report says which.
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+        // The end of this instance, because of an event that was refused or given up: its report says which.
+        if matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::GaplessGuarantee)
+        ) {
             tracing::debug!(reason, "producer has ended");
             return;
         }
