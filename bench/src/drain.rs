@@ -27,9 +27,7 @@ pub(crate) async fn measure(ground: &Ground, rows: usize, report: &mut Report) -
     report.say("limit: COPY out of the same table");
     let copy = limits::copy_out(&pool, rows).await?;
     report.say("limit: raw librdkafka producer, bare and with an event's headers");
-    // The broker compiles its code first; whoever came first would look slow.
     let sample = rows.min(limits::MOST_OF_PRODUCER);
-    limits::raw_producer(ground, sample / 5, RawRecord::WarmUp).await?;
     let bare = limits::raw_producer(ground, sample, RawRecord::Bare).await?;
     let raw = limits::raw_producer(ground, sample, RawRecord::Event).await?;
     let limit = copy.min(raw);

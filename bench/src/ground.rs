@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
-use crate::{processes, programs};
+use crate::{processes, programs, warm};
 
 /// Partitions of each topic, as the shop's have.
 pub(crate) const PARTITIONS: i32 = 12;
@@ -56,13 +56,16 @@ impl Ground {
         };
         let stack = tokio::task::spawn_blocking(move || TestStack::with_options(&options)).await??;
         let addresses = stack.addresses();
-        Ok(Self {
+        let ground = Self {
             brokers: addresses.kafka_brokers,
             compression,
             programs,
             postgres: addresses.postgres_admin_url,
             stack: Arc::new(stack),
-        })
+        };
+        eprintln!("the broker compiles its code first: whoever came before that would look slow");
+        warm::up(&ground).await?;
+        Ok(ground)
     }
 
     /// The servers, to start something beside them.

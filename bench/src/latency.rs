@@ -10,12 +10,10 @@ use rdkafka::{ClientConfig, Message as _};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
-use crate::crowd::Sessions;
 use crate::ground::Ground;
 use crate::report::Report;
 use crate::sample::Sample;
-use crate::writers::Writers;
-use crate::{backlog, limits, usage};
+use crate::{backlog, limits};
 
 const TOPIC: &str = "latency";
 /// What the relay calls the outbox.
@@ -100,25 +98,13 @@ pub(crate) fn spawn(command: &mut Command) -> Result<Spawned> {
 pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) -> Result<()> {
     let (url, pool) = ground.outbox("latency").await?;
     ground.topic(TOPIC).await?;
-    let writers = Writers::of(ground, (&url, &pool), (TOPIC, seconds.min(10)), report).await?;
-    let alone = writers.alone(report).await?;
-    let sessions = Sessions::after_now(&pool).await?;
     let [port] = local_stack::free_ports()?;
     let hears = SocketAddr::from(([127, 0, 0, 1], port));
     let mut command = relay(ground, &url, Publishing::AtLeastOnce);
     let relay = spawn(command.env("RELAY_DOORBELL_LISTEN", hears.to_string()))?;
-    writers.are_read().await?;
-    report.say("the same writers with the relay at work");
-    let (begun, before) = (Instant::now(), taken(ground, &relay, &sessions, &pool).await?);
-    let together = writers.rate().await?;
-    let taken = taken(ground, &relay, &sessions, &pool)
-        .await?
-        .saturating_sub(before);
-    let cores = taken.as_secs_f64() / begun.elapsed().as_secs_f64();
-    report.compare("relay.writers", together, "tx/s", alone, "writers alone");
-    report.add("relay.writers.cores", cores, "cores");
-    // Each event of a latency is our own client's.
-    let most = writers.own().await?;
+    report.say("how much our own client writes with the relay at work");
+    let most = limits::writers(&pool, TOPIC, seconds.min(10)).await?;
+    report.add("relay.latency.most", most, "tx/s");
 
     let half = (most / 2.0).min(10_000.0);
     for (label, rate) in [("500", 500.0), ("2000", 2000.0), ("half", half)] {
@@ -144,13 +130,7 @@ pub(crate) async fn measure(ground: &Ground, seconds: u64, report: &mut Report) 
         }
     }
     drop(relay);
-    writers.beside_neighbour(cores, (together, alone), report).await
-}
-
-/// Processor time so far of the relay, of its sessions and of the broker.
-async fn taken(ground: &Ground, relay: &Spawned, sessions: &Sessions, pool: &PgPool) -> Result<Duration> {
-    let (_, kafka) = ground.servers()?;
-    Ok(usage::of(relay.id())?.processor + usage::of(kafka)?.processor + sessions.used(pool).await?)
+    Ok(())
 }
 
 /// How long each event of a paced run took, from when it was to be written.

@@ -7,8 +7,12 @@
 mod audit;
 /// Rows that wait.
 mod backlog;
+/// What writers keep beside the relay.
+mod beside;
 /// Who orders, how fast, and what became of it.
 mod buyers;
+/// Which cores somebody runs on.
+mod cores;
 /// Who else was at work.
 mod crowd;
 /// How fast the relay drains a backlog.
@@ -47,7 +51,9 @@ mod sightings;
 mod transactions;
 /// Memory and processor time of a process.
 mod usage;
-/// What writers keep beside the relay.
+/// A broker that has compiled its code.
+mod warm;
+/// Who writes as fast as the server commits.
 mod writers;
 
 use std::process::ExitCode;
@@ -68,7 +74,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
     after_help = "Figures go to .local/bench/latest.json as well. Run it with --release."
 )]
 pub(crate) struct Options {
-    /// Only figures whose name begins so: relay, relay.drain, relay.latency, relay.transactions, relay.flat, relay.idle, relay.held, peers, saga, audit.
+    /// Only figures whose name begins so: relay, relay.drain, relay.writers, relay.latency, relay.transactions, relay.flat, relay.idle, relay.held, peers, saga, audit.
     only: Option<String>,
     /// Rows of each drain, and events of the audit.
     #[arg(long, default_value_t = 1_000_000)]
@@ -134,6 +140,9 @@ async fn run(options: &Options) -> Result<()> {
         let ground = ground::Ground::prepare(false, options.compression).await?;
         if options.wants("relay.drain") {
             drain::measure(&ground, options.rows, &mut report).await?;
+        }
+        if options.wants("relay.writers") {
+            beside::measure(&ground, options.seconds, &mut report).await?;
         }
         if options.wants("relay.latency") {
             latency::measure(&ground, options.seconds, &mut report).await?;

@@ -32,6 +32,36 @@ pub(crate) fn of_family(pid: u32) -> Result<Usage> {
     Ok(usage)
 }
 
+/// Processor time of the threads of a process whose names begin so, of those that are there.
+pub(crate) fn of_threads(pid: u32, names: &[&str]) -> Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for thread in threads(pid)? {
+        let folder = format!("{pid}/task/{thread}");
+        // A thread may end while we look.
+        let Ok(name) = std::fs::read_to_string(format!("/proc/{folder}/comm")) else {
+            continue;
+        };
+        if names.iter().any(|wanted| name.starts_with(wanted)) {
+            sum += times_of(&folder).map_or(Duration::ZERO, |times| times.own);
+        }
+    }
+    Ok(sum)
+}
+
+/// The threads of a process.
+pub(crate) fn threads(pid: u32) -> Result<Vec<u32>> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).context("no such process")?;
+    let ids = tasks.map(|task| Ok(task?.file_name().to_string_lossy().parse()?));
+    ids.collect()
+}
+
+/// A server that forks, and its children that are there.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let mut family = children(pid);
+    family.push(pid);
+    family
+}
+
 /// The most memory that a process ever had.
 pub(crate) fn peak_kb(pid: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("no such process")?;
@@ -67,7 +97,12 @@ struct Times {
 }
 
 fn times(pid: u32) -> Result<Times> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("no such process")?;
+    times_of(&pid.to_string())
+}
+
+/// Of a process or a thread, by its folder below `/proc`.
+fn times_of(folder: &str) -> Result<Times> {
+    let stat = std::fs::read_to_string(format!("/proc/{folder}/stat")).context("no such process")?;
     // The name stands in brackets and may hold anything.
     let (_, fields) = stat.rsplit_once(')').context("a process has a name")?;
     let ticks: Vec<u64> = fields
@@ -77,7 +112,7 @@ fn times(pid: u32) -> Result<Times> {
         .filter_map(|field| field.parse().ok())
         .collect();
     let [user, system, user_of_ended, system_of_ended] = ticks[..] else {
-        anyhow::bail!("process {pid} has no times");
+        anyhow::bail!("process {folder} has no times");
     };
     Ok(Times {
         own: of_ticks(user + system),

@@ -129,7 +129,6 @@ async fn limit(
     report.say("limits: COPY out of the same table, and a raw librdkafka producer");
     let copy = limits::copy_out(pool, rows).await?;
     let sample = rows.min(limits::MOST_OF_PRODUCER);
-    limits::raw_producer(ground, sample / 5, RawRecord::WarmUp).await?;
     let raw = limits::raw_producer(ground, sample, RawRecord::Event).await?;
     report.add(format!("peers.limit.copy_out.{round}"), copy, "rows/s");
     report.add(format!("peers.limit.raw_producer.{round}"), raw, "events/s");
