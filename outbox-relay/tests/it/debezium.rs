@@ -1,7 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Write as _, stderr};
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use chrono::DateTime;
@@ -210,10 +209,8 @@ async fn debezium_publishes_the_same_from_the_same_table() -> Result<()> {
         anyhow::Ok((stack, connect))
     })
     .await??;
-    let mut options = outbox.relay("a");
     // The leaves are emptied by who reads with Debezium.
-    options.rotate_every = Duration::from_secs(3600);
-    let relay = Running::start(options);
+    let relay = Running::start(outbox.relay_that_keeps_rows("a"));
     count(write(&mut writer, &orders, &stock).await?);
 
     let (mut ours, mut theirs) = (Side::default(), Side::default());

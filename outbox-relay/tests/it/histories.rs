@@ -84,7 +84,7 @@ async fn what_a_restore_left_unpublished_goes_out_once_and_in_order() -> Result<
     // A dump holds the sequence apart from the rows.
     run(&mut superuser, "select setval('saga.outbox_position', 1)").await?;
 
-    let relay = Running::start(outbox.relay("b"));
+    let relay = Running::start(outbox.relay_that_keeps_rows("b"));
     relay.until_publishing().await;
     append(&mut writer, &topic, "k", "t", Some(b"4"), "{}").await?;
     let records = reader.take(2).await;
@@ -134,7 +134,7 @@ async fn a_promotion_writes_to_no_event_and_waits_for_no_writer() -> Result<()> 
         "select array_agg(xid::text || ctid::text order by position) from saga.outbox where position > 1";
     let before: Vec<String> = sqlx::query_scalar(rows).fetch_one(&mut superuser).await?;
 
-    let relay = Running::start(outbox.relay("b"));
+    let relay = Running::start(outbox.relay_that_keeps_rows("b"));
     let left_over = reader.take(1).await.remove(0);
     ensure!(left_over.payload.as_deref() == Some(&b"2"[..]) && left_over.position().epoch == 2);
     run(&mut slow, "commit").await?;
@@ -169,7 +169,7 @@ async fn rows_of_another_history_are_not_taken_for_ours() -> Result<()> {
         let mut superuser = outbox.superuser().await?;
         run(&mut superuser, "update saga.relay set timeline = timeline + 7").await?;
         run(&mut superuser, foreign).await?;
-        let relay = Running::start(outbox.relay("b"));
+        let relay = Running::start(outbox.relay_that_keeps_rows("b"));
         relay.until_publishing().await;
         append(&mut writer, &topic, "k", "t", Some(b"3"), "{}").await?;
         let came = Reader::new(&outbox, &topic, 1)?.take(3).await;

@@ -11,12 +11,11 @@ use super::support::{Outbox, Running, append, eventually, run};
 
 /// A relay that parks topics at once and tries them again often, a few events at a time.
 fn impatient(outbox: &Outbox, owner: &str, replay_rows: u32) -> Options {
-    let mut options = outbox.relay(owner);
+    // Windows are counted here.
+    let mut options = outbox.relay_that_keeps_rows(owner);
     options.park_topic_after = Duration::ZERO;
     options.retry_parked_topic = Duration::from_millis(100);
     options.replay_rows = replay_rows;
-    // Windows are counted here.
-    options.rotate_every = Duration::from_secs(3600);
     options
 }
 

@@ -13,7 +13,7 @@ use super::support::{Outbox, Running, append, eventually};
 async fn an_event_is_a_cloudevent_in_binary_mode() -> Result<()> {
     let outbox = Outbox::new().await?;
     let topic = outbox.create_topic("events", 12, &[]).await?;
-    let relay = Running::start(outbox.relay("a"));
+    let relay = Running::start(outbox.relay_that_keeps_rows("a"));
     let mut writer = outbox.connect("it").await?;
     let headers = r#"{"content-type": "application/json", "ce_correlationid": "saga-1", "ce_dataschema": "order.created/2",
         "ce_traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "raw": {"base64": "/wA="}}"#;
