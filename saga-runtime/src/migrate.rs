@@ -70,12 +70,10 @@ pub async fn apply(owner: &PgPool, service: &Migrator) -> Result<(), Error> {
 /// answers "tuple concurrently updated".
 async fn let_read(owner: &PgPool) -> Result<(), MigrateError> {
     let mut connection = owner.acquire().await?;
+    // The lock is the session's, and ends with it, also where this is given up in between.
+    connection.close_on_drop();
     connection.lock().await?;
-    if let Err(error) = sqlx::raw_sql(LET_READ).execute(&mut *connection).await {
-        // The lock is the session's.
-        connection.close_on_drop();
-        return Err(MigrateError::Execute(error));
-    }
+    sqlx::raw_sql(LET_READ).execute(&mut *connection).await?;
     connection.unlock().await
 }
 
