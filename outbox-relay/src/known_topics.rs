@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnection;
 
+use crate::kafka::directory::{Directories, Directory};
 use crate::kafka::refusal::Unsendable;
-use crate::kafka::topics::{Directory, Topic, TopicId};
+use crate::kafka::topics::{Topic, TopicId};
 use crate::options::Options;
 use crate::outbox::error::OutboxError;
 use crate::outbox::lease::Lease;
@@ -19,8 +20,9 @@ pub(crate) struct KnownTopics {
     options: Arc<Options>,
     shared: Arc<Shared>,
     lease: Lease,
+    directories: Arc<Directories>,
     /// The clients that topics are met with, and when they were used last.
-    directory: Option<(Directory, Instant)>,
+    directory: Option<(Arc<Directory>, Instant)>,
     topics: Arc<HashMap<String, Topic>>,
     /// Numbers outlive what is known of a topic.
     ids: HashMap<String, TopicId>,
@@ -30,11 +32,18 @@ pub(crate) struct KnownTopics {
 const KEPT: Duration = Duration::from_secs(2);
 
 impl KnownTopics {
-    pub(crate) fn new(options: Arc<Options>, shared: Arc<Shared>, lease: Lease) -> Self {
+    /// `directories` are the process's.
+    pub(crate) fn new(
+        options: Arc<Options>,
+        shared: Arc<Shared>,
+        lease: Lease,
+        directories: Arc<Directories>,
+    ) -> Self {
         Self {
             options,
             shared,
             lease,
+            directories,
             directory: None,
             topics: Arc::default(),
             ids: HashMap::new(),
@@ -72,8 +81,8 @@ impl KnownTopics {
         }
     }
 
-    /// Lets go of the clients that topics were met with, if no topic was met for a while: eight threads for each outbox, which
-    /// have memory of their own and wake up ten times a second.
+    /// Lets go of the clients that topics were met with, if no topic was met for a while: eight threads, which have memory of
+    /// their own and wake up ten times a second.
     pub(crate) fn rest(&mut self) {
         self.directory.take_if(|(_, used)| used.elapsed() > KEPT);
     }
@@ -119,10 +128,13 @@ impl KnownTopics {
         };
         let directory = match self.directory.take() {
             Some((directory, _)) => directory,
-            None => Directory::new(&self.options.kafka, &self.shared).map_err(trouble)?,
+            None => self.directories.of(&self.options.kafka).map_err(trouble)?,
         };
-        // One that fails is not kept: what it was made with, such as a certificate's file, may be mended by now.
-        let found = directory.look_up(&unknown).await.map_err(trouble)?;
+        let asked = directory.look_up(&unknown, &self.shared).await;
+        let found = asked.map_err(|error| {
+            self.directories.give_up(&directory);
+            trouble(error)
+        })?;
         self.directory = Some((directory, Instant::now()));
         let mut known = HashMap::clone(&self.topics);
         for name in unknown {

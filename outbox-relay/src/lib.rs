@@ -52,6 +52,9 @@ mod ring;
 /// How outboxes are spread over processes.
 mod spread;
 
+/// Who may publish much at a time, of the outboxes of a process.
+mod turns;
+
 /// One relay's time with the lease.
 mod tenure;
 

@@ -35,3 +35,6 @@ pub const BROKER_ERRORS: &str = "outbox_relay_broker_errors_total";
 pub const OUTBOX_ERRORS: &str = "outbox_relay_outbox_errors_total";
 /// Counter: leaves of `saga.outbox` that were emptied.
 pub const LEAVES_EMPTIED: &str = "outbox_relay_leaves_emptied_total";
+/// Counter: times that a big window took so long over a piece that other outboxes of the process, which waited for their turn,
+/// went on without waiting for it.
+pub const TURNS_STUCK: &str = "outbox_relay_turns_stuck_total";

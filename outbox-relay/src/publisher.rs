@@ -1,8 +1,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use quadrille_process::fault::Injected;
-use rdkafka::error::KafkaError;
 use saga_core::position::Position;
 use sqlx::postgres::PgConnection;
 use tokio_util::sync::CancellationToken;
@@ -22,9 +20,11 @@ use crate::outbox::read::{Chunk, Reader};
 use crate::outbox::window::Window;
 use crate::parked::Parked;
 use crate::ring::Ring;
-use crate::sending::{Cut, Rejected, Sending};
+use crate::sending::{Cut, Sending};
 use crate::spread::Instance;
 use crate::state::Shared;
+use crate::turns::Turn;
+pub(crate) use outcome::{Extent, Halt, HandedOver};
 use places::{is_before, is_of, position_of};
 use there::There;
 use transacting::Transacting;
@@ -38,6 +38,9 @@ mod places;
 /// What it may take of what its process has.
 mod share;
 
+/// What came of handing a window over.
+mod outcome;
+
 /// What was written by somebody who has not heard so.
 mod there;
 
@@ -49,6 +52,8 @@ pub(crate) struct Publisher {
     options: Arc<Options>,
     /// The process, whose memory it shares with other outboxes.
     instance: Option<Instance>,
+    /// To publish the window that is at it, if it is big.
+    turn: Option<Turn>,
     shared: Arc<Shared>,
     lease: Lease,
     topics: KnownTopics,
@@ -67,94 +72,6 @@ pub(crate) struct Publisher {
     pub(crate) parked: Parked,
 }
 
-/// Why a window is not published to its end.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Halt {
-    /// The broker refused an event.
-    #[error("the broker refused the event at {}: {}", .0.refused.position, .0.refused.code)]
-    Refused(Rejected),
-    /// An event need not be tried: we know that it cannot be sent.
-    #[error("the event at {} cannot be sent: {}", .0.position, .0.why)]
-    Unsendable(Cut),
-    /// The Kafka client does not even get that far.
-    #[error("{doing}")]
-    Client {
-        doing: &'static str,
-        #[source]
-        source: KafkaError,
-    },
-    /// The outbox's database failed. Ends the tenure.
-    #[error(transparent)]
-    Outbox(#[from] OutboxError),
-    /// A test wants it so.
-    #[error(transparent)]
-    Injected(#[from] Injected),
-}
-
-impl Halt {
-    /// Has health and the log tell of a broker that does not answer.
-    pub(crate) fn tell(&self, shared: &Shared) {
-        if let Self::Client { doing, source } = self {
-            shared.broker_trouble(source, &format!("{doing}: {source}"));
-        }
-    }
-}
-
-impl From<Refused> for Halt {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(Rejected {
-            refused,
-            alone: false,
-        })
-    }
-}
-
-/// How much of a window the producer was given.
-#[derive(Debug)]
-pub(crate) enum Extent {
-    /// All of it.
-    Whole(HandedOver),
-    /// The relay was told to stop in the middle of it. What was handed over is acknowledged.
-    Part,
-}
-
-/// A window that the producer has as a whole.
-#[derive(Debug)]
-pub(crate) struct HandedOver {
-    pub(crate) events: u64,
-    /// The highest position among them.
-    pub(crate) highest: i64,
-    /// The producer's events up to the last of them. `None`: there was nothing to send.
-    last: Option<(Arc<Flight>, usize)>,
-    /// For points that it passes later on.
-    passing: Passing,
-}
-
-impl HandedOver {
-    /// Whether the broker has acknowledged all of it, and all that went before.
-    pub(crate) fn is_acknowledged(&self) -> bool {
-        self.last
-            .as_ref()
-            .is_none_or(|(flight, end)| flight.prefix() >= *end)
-    }
-
-    /// Waits until it has.
-    ///
-    /// # Errors
-    /// As soon as the broker refuses an event, also one behind it.
-    pub(crate) async fn acknowledged(&self) -> Result<(), Halt> {
-        if let Some((flight, end)) = &self.last {
-            flight.reached(*end).await?;
-        }
-        Ok(())
-    }
-
-    /// A point that its events pass.
-    pub(crate) async fn passes(&self, point: Point, shared: &Shared) -> Result<(), Injected> {
-        fault::passing(point, (&shared.owner, shared.source.as_str()), &self.passing).await
-    }
-}
-
 impl Publisher {
     /// `history` is the end of the last window that the database knows.
     pub(crate) fn new(
@@ -163,11 +80,13 @@ impl Publisher {
         lease: Lease,
         (parked, history): (Parked, Position),
     ) -> Self {
+        let directories = instance.as_ref().map(Instance::directories).unwrap_or_default();
         Self {
             transacting: Transacting::new(&options, history),
-            topics: KnownTopics::new(options.clone(), shared.clone(), lease.clone()),
+            topics: KnownTopics::new(options.clone(), shared.clone(), lease.clone(), directories),
             options,
             instance,
+            turn: None,
             shared,
             lease,
             producer: None,
@@ -189,11 +108,29 @@ impl Publisher {
         connection: &mut PgConnection,
         window: &Window,
         after: Option<i64>,
-        (before, ledger): (&mut Ring, &Ledger),
+        behind: (&mut Ring, &Ledger),
         cancel: &CancellationToken,
     ) -> Result<Extent, Halt> {
         let _publishing = self.instance.as_ref().map(Instance::publishes_one_more);
-        let budget = self.budget();
+        let mut extent = self.pass_window(connection, window, after, behind, cancel).await;
+        if extent.is_ok()
+            && self.turn.as_ref().is_some_and(Turn::is_wanted)
+            && let Err(refused) = self.end_turn().await
+        {
+            extent = Err(refused.into());
+        }
+        self.leave_turn();
+        extent
+    }
+
+    async fn pass_window(
+        &mut self,
+        connection: &mut PgConnection,
+        window: &Window,
+        after: Option<i64>,
+        (before, ledger): (&mut Ring, &Ledger),
+        cancel: &CancellationToken,
+    ) -> Result<Extent, Halt> {
         self.take_over(connection).await?;
         self.ask_if_unsure().await?;
         let after = match &self.transacting {
@@ -207,10 +144,18 @@ impl Publisher {
             .retain(|place| !is_before(*place, window) && acked.is_none_or(|acked| *place > acked));
         self.there.forget_before(window);
         let mut passing = Passing::default();
-        let mut reader = Reader::new(window, after, budget);
+        let mut reader = Reader::new(window, after, self.budget());
         // There may be nothing behind where it is resumed.
         let (mut events, mut highest) = (0, after.unwrap_or(0));
-        let mut read = reader.next(connection).await?;
+        let mut read = reader.whole_if_small(connection).await?;
+        if !reader.is_done() {
+            if !self.take_turn((before, ledger), cancel).await? {
+                self.settle().await?;
+                return Ok(Extent::Part);
+            }
+            reader.reads_by(self.budget());
+            read = reader.next(connection).await?;
+        }
         while let Some(chunk) = read {
             let last = chunk.event(chunk.len() - 1)?.position;
             events += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
@@ -232,15 +177,31 @@ impl Publisher {
                 .await
                 .is_err();
             self.meet_topics(connection, &chunk, &aside).await?;
+            let over = self.turn.as_ref().is_some_and(Turn::is_over);
             let sending = self.send(window, chunk, (aside, had), refuse);
-            let (sent, next) = tokio::join!(sending, reader.next(connection));
-            sent?;
-            read = next?;
+            if over {
+                // Who waits for a turn has nothing in memory.
+                sending.await?;
+                read = None;
+            } else {
+                let (sent, next) = tokio::join!(sending, reader.next(connection));
+                sent?;
+                read = next?;
+            }
             // One that takes minutes does not keep those before it from being known.
             before.reap(ledger, &self.shared).await?;
             ledger.note_part(window, self.acked_within(window));
             self.shared.set_oldest(self.oldest());
-            if cancel.is_cancelled() && read.is_some() {
+            let mut stops = cancel.is_cancelled() && read.is_some();
+            if over && !reader.is_done() {
+                self.end_turn().await?;
+                stops = !self.take_turn((before, ledger), cancel).await?;
+                if !stops {
+                    reader.reads_by(self.budget());
+                    read = reader.next(connection).await?;
+                }
+            }
+            if stops {
                 self.settle().await?;
                 return Ok(Extent::Part);
             }

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use crate::kafka::directory::Directories;
+use crate::turns::{Turn, Turns};
+
 /// A process of relays that shares its outboxes with other processes like it, and among its outboxes what it may look, read
 /// and have on its way. See [`Relay::of`](crate::Relay::of).
 #[derive(Debug, Clone)]
@@ -21,6 +24,9 @@ struct State {
     held: AtomicUsize,
     /// Of those, the ones that have a window to read and send just now.
     publishing: AtomicUsize,
+    turns: Arc<Turns>,
+    looks: Arc<Turns>,
+    directories: Arc<Directories>,
     round: Mutex<Option<Round>>,
 }
 
@@ -31,6 +37,9 @@ struct Round {
     held: usize,
     given: usize,
 }
+
+/// So many outboxes look at their topics at the same time: each takes a client of its own, with threads and buffers.
+const LOOKS: usize = 16;
 
 /// A lease that an instance holds, for as long as this lives.
 #[derive(Debug)]
@@ -47,6 +56,9 @@ impl Instance {
             id: Uuid::new_v4(),
             held: AtomicUsize::new(0),
             publishing: AtomicUsize::new(0),
+            turns: Arc::new(Turns::new()),
+            looks: Arc::new(Turns::of(LOOKS)),
+            directories: Arc::default(),
             round: Mutex::new(None),
         }))
     }
@@ -71,8 +83,23 @@ impl Instance {
         Publishing(self.clone())
     }
 
-    /// What each of those that have something to publish may take of `all`, so that the process does not need more memory for a
-    /// hundred of them; `least` at least.
+    /// Waits for a turn to publish much.
+    pub(crate) async fn turn(&self) -> Turn {
+        self.0.turns.take().await
+    }
+
+    /// Waits for a turn to look at what topics end with.
+    pub(crate) async fn turn_to_look(&self) -> Turn {
+        self.0.looks.take().await
+    }
+
+    /// What its outboxes ask brokers about topics with.
+    pub(crate) fn directories(&self) -> Arc<Directories> {
+        self.0.directories.clone()
+    }
+
+    /// What each of those that have something to publish may take of `all` without a turn, so that the process does not need more
+    /// memory for a hundred of them; `least` at least.
     pub(crate) fn share(&self, all: u32, least: u32) -> u32 {
         let publishing = self.0.publishing.load(Ordering::Relaxed).max(1);
         let share = all / u32::try_from(publishing).unwrap_or(u32::MAX);

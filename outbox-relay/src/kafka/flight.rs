@@ -30,6 +30,9 @@ pub(crate) struct Refused {
     pub(crate) code: RDKafkaErrorCode,
 }
 
+/// What room for so many takes is kept; of a hundred outboxes that have had a backlog, more would be half of the process.
+const KEPT: usize = 1024;
+
 /// The events that one producer instance was given: one countdown for all, and the prefix that was
 /// acknowledged without a gap.
 ///
@@ -130,6 +133,9 @@ impl State {
             self.acked = Some(sent.position);
             self.entries.pop_front();
             self.base += 1;
+        }
+        if self.entries.is_empty() && self.entries.capacity() > KEPT {
+            self.entries = VecDeque::new();
         }
     }
 }

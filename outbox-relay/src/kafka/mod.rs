@@ -21,6 +21,9 @@ pub(crate) mod record;
 /// What the broker says of a topic.
 pub(crate) mod topics;
 
+/// Asks the broker about topics.
+pub(crate) mod directory;
+
 /// What consumer groups have read.
 pub(crate) mod readers;
 

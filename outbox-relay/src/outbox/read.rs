@@ -92,7 +92,6 @@ pub(crate) struct Reader<'w> {
     after: Option<i64>,
     /// A position that a big window ends at or before. What is written while it is published is behind it.
     last: Option<i64>,
-    small: bool,
     /// An event of it is larger than its share of what is read at once.
     large: bool,
     done: bool,
@@ -106,10 +105,22 @@ impl<'w> Reader<'w> {
             budget,
             after,
             last: None,
-            small: after.is_none(),
             large: false,
             done: false,
         }
+    }
+
+    /// The window as a whole, if it is small and nothing of it was read. Then there is nothing left to be read.
+    pub(crate) async fn whole_if_small(
+        &mut self,
+        connection: &mut PgConnection,
+    ) -> Result<Option<Chunk>, OutboxError> {
+        if self.after.is_some() || self.window.replay {
+            return Ok(None);
+        }
+        let whole = self.whole(connection).await?;
+        self.done = whole.is_some();
+        Ok(whole.filter(|chunk| !chunk.is_empty()))
     }
 
     /// The next piece; `None` after the last.
@@ -120,14 +131,17 @@ impl<'w> Reader<'w> {
         if self.window.replay {
             return self.next_parked(connection).await;
         }
-        if self.small {
-            self.small = false;
-            if let Some(chunk) = self.whole(connection).await? {
-                self.done = true;
-                return Ok(Some(chunk).filter(|chunk| !chunk.is_empty()));
-            }
-        }
         self.next_of_big(connection).await
+    }
+
+    /// Whether all of it was read.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// What comes from now on is read in pieces of another size.
+    pub(crate) fn reads_by(&mut self, budget: Budget) {
+        self.budget = budget;
     }
 
     /// The next piece of a big window. Each statement passes over so many rows at most: between those of the window there may

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::{Finding, Target, transactions};
 use crate::kafka::config::{overruled, passed_over};
+use crate::kafka::directory::Directory;
 use crate::kafka::published::{by_partition, is_refusal};
-use crate::kafka::topics::Directory;
 use crate::options::Options;
 use crate::state::Shared;
 
@@ -23,8 +23,8 @@ pub(super) async fn look(options: &Options, targets: &[Target], findings: &mut V
     }
     let shared = Arc::new(Shared::new(options.source.clone(), options.owner.clone()));
     let names: Vec<String> = targets.iter().map(|target| target.topic.clone()).collect();
-    let asked = match Directory::new(&options.kafka, &shared) {
-        Ok(directory) => directory.look_up(&names).await,
+    let asked = match Directory::new(&options.kafka) {
+        Ok(directory) => directory.look_up(&names, &shared).await,
         Err(error) => Err(error),
     };
     let found = match asked {

@@ -8,6 +8,7 @@ use crate::backoff::Backoff;
 use crate::kafka::published::{Ends, all_led, by_partition, highest, is_refusal};
 use crate::options::Options;
 use crate::outbox::error::OutboxError;
+use crate::spread::Instance;
 use crate::state::Shared;
 
 /// Up to where the database knows what was published from it.
@@ -40,14 +41,20 @@ impl History {
     pub(super) async fn look(
         self,
         options: &Options,
-        shared: &Shared,
+        (shared, instance): (&Shared, Option<&Instance>),
         topics: Vec<String>,
         cancel: &CancellationToken,
     ) -> Result<BTreeMap<String, Ends>, OutboxError> {
         let known = self.known();
         let (mut retry, mut unled_since) = (Backoff::new(RETRY), None);
         loop {
-            let error = match by_partition(&options.kafka, &options.source, topics.clone()).await {
+            let turn = match instance.filter(|_| !topics.is_empty()) {
+                Some(instance) => Some(instance.turn_to_look().await),
+                None => None,
+            };
+            let looked = by_partition(&options.kafka, &options.source, topics.clone()).await;
+            drop(turn);
+            let error = match looked {
                 Ok(ends) => {
                     if let Some(published) = highest(&ends).filter(|published| *published > known) {
                         return Err(OutboxError::WentBack { published, known });

@@ -184,7 +184,8 @@ impl Tenure {
         let known = topics::known(&mut self.connection, self.options.statement_timeout).await?;
         let (warmed, looked) = tokio::join!(
             publisher.warm_up(&mut self.connection),
-            self.history.look(&self.options, &self.shared, known, cancel)
+            self.history
+                .look(&self.options, (&self.shared, instance.as_ref()), known, cancel)
         );
         warmed?;
         publisher.go_on_behind(looked?);
@@ -209,9 +210,9 @@ impl Tenure {
                 break;
             }
             publisher.rest();
-            let asleep = idle.is_fast_asleep();
+            let cheaply = idle.looks_cheaply();
             if !ring.is_full()
-                && (!asleep || self.windows.is_due(&mut self.connection).await?)
+                && (!cheaply || self.windows.is_due(&mut self.connection).await?)
                 && let Some(window) = self.windows.open(&mut self.connection).await?
             {
                 self.shared.window_opened();

@@ -31,6 +31,9 @@ mod leases;
 /// Several outboxes, several processes.
 mod spread;
 
+/// Many outboxes with a backlog at the same time.
+mod turns;
+
 /// Several windows on their way at once.
 mod ring;
 
