@@ -65,9 +65,10 @@ impl Idle {
         APART * u32::try_from(held).unwrap_or(u32::MAX)
     }
 
-    /// Whether nothing has happened for so long that a look should be cheap.
-    pub(crate) fn is_fast_asleep(&self) -> bool {
-        self.waited >= QUIET
+    /// Whether a look should rather cost little than find something a tenth of a millisecond earlier: there are many, or
+    /// nothing has come for a while.
+    pub(crate) fn looks_cheaply(&self) -> bool {
+        self.next > BRISK || self.waited >= QUIET
     }
 
     /// There was something, or somebody says that there is.
@@ -95,18 +96,20 @@ mod tests {
         while waited < AWAKE {
             let wait = idle.wait();
             assert_eq!(wait, BRISK);
+            assert!(waited + wait >= AWAKE || !idle.looks_cheaply());
             waited += wait;
         }
         let asleep: Vec<_> = (0..6).map(|_| idle.wait()).collect();
         assert_eq!(asleep, [10, 20, 40, 80, 100, 100].map(MS));
+        assert!(idle.looks_cheaply());
         while idle.waited < QUIET {
-            assert!(!idle.is_fast_asleep());
             assert_eq!(idle.wait(), MS(100));
         }
-        assert!(idle.is_fast_asleep());
         let fast_asleep: Vec<_> = (0..3).map(|_| idle.wait()).collect();
         assert_eq!(fast_asleep, [200, 400, 400].map(MS));
+        assert!(idle.looks_cheaply());
         idle.wake();
+        assert!(!idle.looks_cheaply());
         assert_eq!(idle.wait(), MS(1));
     }
 
@@ -133,7 +136,8 @@ mod tests {
             assert_eq!([idle.wait(), idle.wait(), idle.wait()], [1, 2, 4].map(MS));
             let brisk_waits: Vec<_> = (0..10).map(|_| idle.wait()).collect();
             assert_eq!(brisk_waits.last(), Some(&MS(brisk)), "{held} outboxes");
-            while !idle.is_fast_asleep() {
+            assert_eq!(idle.looks_cheaply(), held >= 100);
+            while idle.waited < QUIET {
                 idle.wait();
             }
             idle.wait();

@@ -179,7 +179,7 @@ async fn until_asleep(outbox: &Outbox) {
             "select exists (select from saga.relay where acked_highest = 1)
                 and exists (select from pg_stat_activity
                              where datname = current_database() and application_name = 'outbox-relay'
-                               and state = 'idle' and query like '%insert into saga.relay_window%'
+                               and state = 'idle' and query like '%exists (select from saga.outbox where xid >=%'
                                and query_start > (select max(opened_at) from saga.relay_window))",
         )
         .fetch_one(&mut superuser)
