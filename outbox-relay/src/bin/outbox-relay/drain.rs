@@ -2,7 +2,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use outbox_relay::{Handle, Health, Options, Relay, status};
+use outbox_relay::{Handle, Health, Instance, Options, Relay, status};
 use quadrille_process::Shutdown;
 use tokio::task::JoinSet;
 
@@ -23,8 +23,10 @@ pub(crate) async fn drain(Draining { config, within }: Draining) -> anyhow::Resu
     let shutdown = Shutdown::new(Duration::from_secs(10));
     let (grace, stop) = (shutdown.grace, shutdown.token.clone());
     let (mut relays, mut filled) = (JoinSet::new(), Vec::new());
+    // However many there are, they share what a process may have in flight.
+    let instance = Instance::new();
     for options in config.options(&format!("drain-{}", std::process::id()), grace) {
-        let relay = Relay::new(options.clone());
+        let relay = Relay::new(options.clone()).of(&instance);
         filled.push(Filled {
             options,
             handle: relay.handle(),
