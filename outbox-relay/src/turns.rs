@@ -18,6 +18,8 @@ const LONG_ENOUGH: Duration = Duration::from_millis(100);
 const STUCK: Duration = Duration::from_millis(250);
 /// So many have a turn at least. While one waits for its database, another one waits for the broker.
 const FEWEST: usize = 4;
+/// And at most: with more of them each would have too little to be cheap again.
+const MOST: usize = 16;
 
 /// The turns of a process.
 #[derive(Debug)]
@@ -40,10 +42,10 @@ pub(crate) struct Turn {
 }
 
 impl Turns {
-    /// One for each processor, and a few at least.
+    /// One for each processor, within these bounds.
     pub(crate) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::of(processors.max(FEWEST))
+        Self::of(processors.clamp(FEWEST, MOST))
     }
 
     /// So many.

@@ -7,7 +7,7 @@ use quadrille_process::fault;
 use super::checker::Reader;
 use super::support::{Outbox, Running, eventually};
 
-/// How many have a turn at a time: one for each processor, and four at least.
+/// How many have a turn at a time: one for each processor, four at least and sixteen at most.
 fn turns() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).max(4)
 }
