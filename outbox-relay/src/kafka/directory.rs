@@ -64,7 +64,8 @@ impl Directory {
         let metadata =
             tokio::task::spawn_blocking(move || asker.client().fetch_metadata(None, ANSWER_WITHIN))
                 .await
-                .map_err(|_| KafkaError::Canceled)??;
+                .unwrap_or(Err(KafkaError::Canceled))
+                .inspect_err(|_| self.listeners.tell_late(who))?;
         self.listeners.all_is_well();
         let mut found = HashMap::new();
         for topic in metadata.topics() {
@@ -143,7 +144,7 @@ struct Listeners(Arc<Mutex<Told>>);
 #[derive(Default)]
 struct Told {
     waiting: Vec<Arc<Shared>>,
-    /// What the client said since the last answer. It says so once, and somebody may ask later.
+    /// What the client said since the last answer. It says so once.
     last: Option<(KafkaError, String)>,
 }
 
@@ -154,11 +155,7 @@ struct Listening<'l> {
 
 impl Listeners {
     fn listen(&self, who: &Arc<Shared>) -> Listening<'_> {
-        let mut told = self.lock();
-        if let Some((error, reason)) = &told.last {
-            who.broker_trouble(error, reason);
-        }
-        told.waiting.push(who.clone());
+        self.lock().waiting.push(who.clone());
         Listening {
             listeners: self,
             who: who.clone(),
@@ -171,6 +168,13 @@ impl Listeners {
             who.broker_trouble(&error, reason);
         }
         told.last = Some((error, reason.to_owned()));
+    }
+
+    /// Somebody whose question failed, and who may have asked it after the client said why.
+    fn tell_late(&self, who: &Shared) {
+        if let Some((error, reason)) = &self.lock().last {
+            who.broker_trouble(error, reason);
+        }
     }
 
     fn all_is_well(&self) {
@@ -272,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_told_and_who_comes_later_too() {
+    fn who_waits_is_told_and_who_asked_too_late_for_it_as_well() {
         let listeners = Listeners::default();
         let refused = KafkaError::Global(RDKafkaErrorCode::Authentication);
         let [waits, gone, late, after] = ["waits", "gone", "late", "after"].map(outbox);
@@ -282,10 +286,10 @@ mod tests {
         let told = Some("the password is wrong".to_owned());
         assert_eq!(waits.broker_reason(), told);
         assert_eq!(gone.broker_reason(), None);
-        drop(listeners.listen(&late));
+        listeners.tell_late(&late);
         assert_eq!(late.broker_reason(), told);
         listeners.all_is_well();
-        drop(listeners.listen(&after));
+        listeners.tell_late(&after);
         assert_eq!(after.broker_reason(), None);
         drop(waiting);
         assert!(listeners.lock().waiting.is_empty());
