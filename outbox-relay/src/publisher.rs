@@ -178,6 +178,8 @@ impl Publisher {
                 .is_err();
             self.meet_topics(connection, &chunk, &aside).await?;
             let over = self.turn.as_ref().is_some_and(Turn::is_over);
+            // There may be more by now who have a turn, or fewer.
+            reader.reads_by(self.budget());
             let sending = self.send(window, chunk, (aside, had), refuse);
             if over {
                 // Who waits for a turn has nothing in memory.
