@@ -153,12 +153,18 @@ impl Apart {
         let mut here = usage::family(postgres);
         // Whom we start is where we are.
         here.push(std::process::id());
-        halves.to_first(&here)?;
-        halves.to_second(&[kafka])?;
-        let alone = writers.rate(&outbox).await?;
-        let (together, cores) = beside_relay(&outbox, writers, |relay| halves.to_second(&[relay])).await?;
+        let measured = async {
+            halves.to_first(&here)?;
+            halves.to_second(&[kafka])?;
+            let alone = writers.rate(&outbox).await?;
+            let beside = beside_relay(&outbox, writers, |relay| halves.to_second(&[relay])).await?;
+            anyhow::Ok((alone, beside))
+        }
+        .await;
+        // Also after an error: whatever is measured next has the whole machine.
         here.push(kafka);
         halves.release(&here)?;
+        let (alone, (together, cores)) = measured?;
         outbox.forget().await?;
         Ok(Self {
             alone,
