@@ -161,9 +161,10 @@ impl Apart {
             anyhow::Ok((alone, beside))
         }
         .await;
-        // Also after an error: whatever is measured next has the whole machine.
-        here.push(kafka);
-        halves.release(&here)?;
+        // Also after an error: whatever is measured next has the whole machine. There are other sessions by now.
+        let mut all = usage::family(postgres);
+        all.extend([kafka, std::process::id()]);
+        halves.release(&all)?;
         let (alone, (together, cores)) = measured?;
         outbox.forget().await?;
         Ok(Self {

@@ -48,11 +48,16 @@ pub(crate) fn of_threads(pid: u32, names: &[&str]) -> Result<Duration> {
     Ok(sum)
 }
 
-/// The threads of a process.
+/// The threads of a process; none if it has ended, as a server's helpers do now and then.
 pub(crate) fn threads(pid: u32) -> Result<Vec<u32>> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).context("no such process")?;
-    let ids = tasks.map(|task| Ok(task?.file_name().to_string_lossy().parse()?));
-    ids.collect()
+    let tasks = match std::fs::read_dir(format!("/proc/{pid}/task")) {
+        Ok(tasks) => tasks,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("cannot list the threads of process {pid}")),
+    };
+    let ids = tasks.filter_map(Result::ok);
+    ids.map(|task| Ok(task.file_name().to_string_lossy().parse()?))
+        .collect()
 }
 
 /// A server that forks, and its children that are there.
